@@ -1,0 +1,226 @@
+//! Frames to bytes and back. Decoding is total: any bytes give a frame that keeps every limit, or a typed error.
+//!
+//! Limits are checked in two passes. The first walks the outermost tags only and counts rows before anything is
+//! allocated for them: in protobuf two bytes can stand for an empty row that takes 200 in memory, so checking after
+//! decoding would be too late. The second looks at what was decoded.
+
+use prost::Message;
+use prost::encoding::{WireType, decode_key, decode_varint};
+
+use crate::families::{Family, REPEATED, Sink, Value, Visitor, walk};
+use crate::limits::*;
+use crate::topic::{NameError, Topic};
+use crate::{FORMAT_VERSION, v1};
+
+/// Why bytes are not a frame.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DecodeError {
+    /// More bytes than a frame may have.
+    #[error("a frame of {0} bytes is larger than {MAX_FRAME_BYTES}")]
+    TooLarge(usize),
+    /// Not protobuf, or cut off, or of other types.
+    #[error("not a frame: {0}")]
+    Malformed(String),
+    /// A frame without a header.
+    #[error("a frame without a header")]
+    NoHeader,
+    /// A frame of another format version.
+    #[error("format version {0}, and this program reads {FORMAT_VERSION}: upgrade the older side")]
+    Version(u32),
+    /// A zone or host id that is no name.
+    #[error("{field}: {error}")]
+    Name {
+        /// Which field of the header.
+        field: &'static str,
+        /// What is wrong with it.
+        error: NameError,
+    },
+    /// A header that cannot be: no epoch, no sequence, no time, no interval.
+    #[error("the header's {0} is missing")]
+    Header(&'static str),
+    /// More of something than a frame may have.
+    #[error("{what}: {count} are more than {limit}")]
+    TooMany {
+        /// Of what.
+        what: &'static str,
+        /// How many there are.
+        count: usize,
+        /// How many there may be.
+        limit: usize,
+    },
+    /// A distribution whose bounds and counts do not pair.
+    #[error("a distribution with {lower} lower bounds, {upper} upper bounds and {count} counts")]
+    Unpaired {
+        /// Lower bounds.
+        lower: usize,
+        /// Upper bounds.
+        upper: usize,
+        /// Counts.
+        count: usize,
+    },
+}
+
+/// Writes a frame as bytes.
+///
+/// # Errors
+/// [`DecodeError::TooLarge`] where nobody would read them.
+pub fn encode(frame: &v1::Frame, into: &mut Vec<u8>) -> Result<(), DecodeError> {
+    let bytes = frame.encoded_len();
+    if bytes > MAX_FRAME_BYTES {
+        return Err(DecodeError::TooLarge(bytes));
+    }
+    into.clear();
+    into.reserve(bytes);
+    frame.encode_raw(into);
+    Ok(())
+}
+
+/// Reads a frame. Its header is there and valid, and every limit holds.
+///
+/// # Errors
+/// Says what is wrong with the bytes; never panics, never allocates beyond a small multiple of
+/// [`MAX_FRAME_BYTES`].
+pub fn decode(bytes: &[u8]) -> Result<v1::Frame, DecodeError> {
+    if bytes.len() > MAX_FRAME_BYTES {
+        return Err(DecodeError::TooLarge(bytes.len()));
+    }
+    count_rows(bytes)?;
+    let frame = v1::Frame::decode(bytes).map_err(|e| DecodeError::Malformed(e.to_string()))?;
+    check_header(&frame)?;
+    check_nested(&frame)?;
+    Ok(frame)
+}
+
+/// Counts the rows of every repeated field by its tags alone.
+fn count_rows(mut bytes: &[u8]) -> Result<(), DecodeError> {
+    let malformed = |what: &str| DecodeError::Malformed(what.to_owned());
+    let mut counts = [0usize; 64];
+    while !bytes.is_empty() {
+        let (tag, wire_type) = decode_key(&mut bytes).map_err(|e| malformed(&e.to_string()))?;
+        let skip = match wire_type {
+            WireType::Varint => {
+                decode_varint(&mut bytes).map_err(|e| malformed(&e.to_string()))?;
+                0
+            }
+            WireType::SixtyFourBit => 8,
+            WireType::ThirtyTwoBit => 4,
+            WireType::LengthDelimited => {
+                let length = decode_varint(&mut bytes).map_err(|e| malformed(&e.to_string()))?;
+                usize::try_from(length).map_err(|_| malformed("a length beyond all bounds"))?
+            }
+            WireType::StartGroup | WireType::EndGroup => return Err(malformed("a group")),
+        };
+        bytes = bytes.get(skip..).ok_or_else(|| malformed("cut off"))?;
+
+        if REPEATED.contains(&tag) {
+            let count = &mut counts[tag as usize % counts.len()];
+            *count += 1;
+            let (what, limit) = match tag {
+                ANNOUNCEMENT => ("announcements", MAX_ANNOUNCEMENTS),
+                _ => ("rows of one family", MAX_ROWS),
+            };
+            if *count > limit {
+                return Err(DecodeError::TooMany { what, count: *count, limit });
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The number of `announcement` in Frame.
+const ANNOUNCEMENT: u32 = 50;
+
+fn check_header(frame: &v1::Frame) -> Result<(), DecodeError> {
+    let header = frame.header.as_ref().ok_or(DecodeError::NoHeader)?;
+    if header.version != FORMAT_VERSION {
+        return Err(DecodeError::Version(header.version));
+    }
+    let zone = header.zone.as_ref().map_or("", |z| z.name.as_str());
+    if header.zone.is_some() && zone.is_empty() {
+        return Err(DecodeError::Name { field: "zone", error: NameError::Empty });
+    }
+    Topic::new("", &header.host_id).map_err(|error| DecodeError::Name { field: "host_id", error })?;
+    Topic::new(zone, &header.host_id).map_err(|error| DecodeError::Name { field: "zone", error })?;
+    for (field, value) in [
+        ("epoch", header.epoch),
+        ("sequence", header.sequence),
+        ("time", header.time),
+        ("interval", u64::from(header.interval_ms)),
+    ] {
+        if value == 0 {
+            return Err(DecodeError::Header(field));
+        }
+    }
+    check_text(&header.host)?;
+    if let Some(zone) = &header.zone {
+        check_text(&zone.brand)?;
+        check_text(&zone.uuid)?;
+        check_text(&zone.state)?;
+    }
+    Ok(())
+}
+
+fn check_nested(frame: &v1::Frame) -> Result<(), DecodeError> {
+    let mut texts = Texts(Ok(()));
+    walk(frame, &mut texts);
+    texts.0?;
+    for d in &frame.distribution {
+        let (lower, upper, count) = (d.lower.len(), d.upper.len(), d.count.len());
+        if lower != upper || lower != count {
+            return Err(DecodeError::Unpaired { lower, upper, count });
+        }
+        limit("buckets", count, MAX_BUCKETS)?;
+        check_labels(&d.labels)?;
+    }
+    for row in &frame.custom {
+        check_text(&row.table)?;
+        check_labels(&row.labels)?;
+        limit("values", row.values.len(), MAX_LABELS)?;
+        for value in &row.values {
+            check_text(&value.name)?;
+            check_text(&value.unit)?;
+            if let Some(v1::measure::Value::Text(text)) = &value.value {
+                check_text(text)?;
+            }
+        }
+    }
+    for a in &frame.announcement {
+        check_text(&a.zone)?;
+    }
+    Ok(())
+}
+
+fn check_labels(labels: &[v1::Label]) -> Result<(), DecodeError> {
+    limit("labels", labels.len(), MAX_LABELS)?;
+    labels.iter().try_for_each(|l| check_text(&l.name).and_then(|()| check_text(&l.value)))
+}
+
+fn check_text(text: &str) -> Result<(), DecodeError> {
+    limit("bytes of text", text.len(), MAX_TEXT_BYTES)
+}
+
+fn limit(what: &'static str, count: usize, limit: usize) -> Result<(), DecodeError> {
+    if count > limit { Err(DecodeError::TooMany { what, count, limit }) } else { Ok(()) }
+}
+
+/// Checks the length of every text in every row.
+struct Texts(Result<(), DecodeError>);
+
+impl Sink for Texts {
+    fn row<F: Family>(&mut self, row: &F) {
+        // A bucket's labels are joined of texts that are each checked where they stand.
+        if F::SPEC.table != "distribution" {
+            row.visit(self);
+        }
+    }
+
+    fn custom(&mut self, _: &v1::Custom) {}
+}
+
+impl Visitor for Texts {
+    fn value(&mut self, _: usize, value: Option<Value<'_>>) {
+        if let (Ok(()), Some(Value::Text(text))) = (&self.0, value) {
+            self.0 = check_text(text);
+        }
+    }
+}
