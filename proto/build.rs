@@ -75,7 +75,10 @@ fn families(pool: &DescriptorPool) -> Result<String, Box<dyn std::error::Error>>
     }
     writeln!(out, "}}\n")?;
 
-    writeln!(out, "pub(crate) fn add_row_to(frame: &mut v1::Frame, family: usize, values: &[Option<Value<'_>>]) -> bool {{")?;
+    writeln!(
+        out,
+        "pub(crate) fn add_row_to(frame: &mut v1::Frame, family: usize, values: &[Option<Value<'_>>]) -> bool {{"
+    )?;
     writeln!(out, "    match family {{")?;
     for (index, Member { field, message, many }) in members.iter().enumerate() {
         let name = message.name();
@@ -95,12 +98,22 @@ fn families(pool: &DescriptorPool) -> Result<String, Box<dyn std::error::Error>>
 }
 
 /// The spec of one family and its `Family` implementation.
-fn family(out: &mut String, index: usize, message: &MessageDescriptor, many: bool) -> Result<(), Box<dyn std::error::Error>> {
+fn family(
+    out: &mut String,
+    index: usize,
+    message: &MessageDescriptor,
+    many: bool,
+) -> Result<(), Box<dyn std::error::Error>> {
     let name = message.name();
     let fields: Vec<FieldDescriptor> = message.fields().collect();
     writeln!(out, "impl Family for v1::{name} {{")?;
     writeln!(out, "    const SPEC: &'static FamilySpec = &FamilySpec {{")?;
-    writeln!(out, "        index: {index}, table: {:?}, message: {name:?}, about: {:?}, many: {many},", table(message).unwrap_or_default(), text(message.options(), "about"))?;
+    writeln!(
+        out,
+        "        index: {index}, table: {:?}, message: {name:?}, about: {:?}, many: {many},",
+        table(message).unwrap_or_default(),
+        text(message.options(), "about")
+    )?;
     writeln!(out, "        fields: &[")?;
     for field in &fields {
         writeln!(
@@ -113,7 +126,10 @@ fn family(out: &mut String, index: usize, message: &MessageDescriptor, many: boo
             text(field.options(), "help"),
             text(field.options(), "kstat"),
             text(field.options(), "linux"),
-            match option(&field.options(), "bits").and_then(|v| v.as_u32()) { Some(bits) if bits > 0 => bits, _ => 64 },
+            match option(&field.options(), "bits").and_then(|v| v.as_u32()) {
+                Some(bits) if bits > 0 => bits,
+                _ => 64,
+            },
         )?;
     }
     writeln!(out, "        ],\n    }};\n")?;
@@ -150,10 +166,7 @@ fn table(message: &MessageDescriptor) -> Option<String> {
 }
 
 fn option(options: &prost_reflect::DynamicMessage, name: &str) -> Option<Value> {
-    options
-        .extensions()
-        .find(|(descriptor, _)| descriptor.name() == name)
-        .map(|(_, value)| value.clone())
+    options.extensions().find(|(descriptor, _)| descriptor.name() == name).map(|(_, value)| value.clone())
 }
 
 fn text(options: prost_reflect::DynamicMessage, name: &str) -> String {

@@ -23,7 +23,9 @@ pub mod v1 {
 }
 
 pub use decode::{DecodeError, decode, encode};
-pub use families::{FAMILIES, Family, FamilySpec, Field, Kind, Sink, Type, Value, Visitor, add_row, family_named, walk};
+pub use families::{
+    FAMILIES, Family, FamilySpec, Field, Kind, Sink, Type, Value, Visitor, add_row, family_named, walk,
+};
 pub use prost::Message;
 pub use topic::{Topic, ZoneName};
 

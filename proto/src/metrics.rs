@@ -39,13 +39,8 @@ fn section(out: &mut String, family: &FamilySpec) {
     for field in family.fields {
         let Field { name, kind, unit, help, kstat, linux, bits, .. } = field;
         let width = if *bits == 64 { String::new() } else { format!(", {bits} bits") };
-        let _ = writeln!(
-            out,
-            "| {name} | {}{width} | {unit} | {help} | {} | {} |",
-            kind.name(),
-            code(kstat),
-            code(linux)
-        );
+        let _ =
+            writeln!(out, "| {name} | {}{width} | {unit} | {help} | {} | {} |", kind.name(), code(kstat), code(linux));
     }
 }
 

@@ -81,7 +81,15 @@ pub struct Usage {
 
 impl Usage {
     fn unknown(resource: Resource) -> Self {
-        Usage { resource, utilization: None, saturation: None, saturation_unit: "", errors: None, cap: None, throttled: None }
+        Usage {
+            resource,
+            utilization: None,
+            saturation: None,
+            saturation_unit: "",
+            errors: None,
+            cap: None,
+            throttled: None,
+        }
     }
 }
 
@@ -165,7 +173,12 @@ impl<'a> Pair<'a> {
     }
 
     /// Pairs of rows of a family that is there many times, matched by label.
-    fn many<F: Family>(&self, get: fn(&v1::Frame) -> &[F], label: fn(&F) -> &str, stamps: Stamps<F>) -> Vec<Rows<'a, F>> {
+    fn many<F: Family>(
+        &self,
+        get: fn(&v1::Frame) -> &[F],
+        label: fn(&F) -> &str,
+        stamps: Stamps<F>,
+    ) -> Vec<Rows<'a, F>> {
         let Some(previous) = self.previous else { return Vec::new() };
         get(self.current)
             .iter()
@@ -294,9 +307,9 @@ fn disk(pair: &Pair<'_>) -> Usage {
         utilization,
         saturation,
         saturation_unit,
-        errors: sum(errors.iter().map(|r| {
-            r.per_second_bits(32, &[|e| e.hard_errors, |e| e.soft_errors, |e| e.transport_errors])
-        })),
+        errors: sum(errors
+            .iter()
+            .map(|r| r.per_second_bits(32, &[|e| e.hard_errors, |e| e.soft_errors, |e| e.transport_errors]))),
         cap: None,
         throttled: vfs.and_then(|r| Some(r.delta_of(64, |v| v.delay_time)? * 1e3 / r.dt)),
     }
@@ -311,7 +324,10 @@ fn net(pair: &Pair<'_>) -> Usage {
         Some(max([r.delta_of(64, |n| n.rbytes64), r.delta_of(64, |n| n.obytes64)])? * 8e9 / r.dt / speed)
     }));
     let dropped = sum(links.iter().map(|r| {
-        sum([r.per_second_bits(32, &[|n| n.norcvbuf, |n| n.noxmtbuf]), r.per_second(&[|n| n.rx_dropped, |n| n.tx_dropped])])
+        sum([
+            r.per_second_bits(32, &[|n| n.norcvbuf, |n| n.noxmtbuf]),
+            r.per_second(&[|n| n.rx_dropped, |n| n.tx_dropped]),
+        ])
     }));
     let tcp = tcp.and_then(|r| r.per_second_bits(32, &[|t| t.listen_drop, |t| t.listen_drop_q0, |t| t.retrans_segs]));
     let saturation = sum([dropped, tcp]);
