@@ -1,1 +1,35 @@
-fn main() {}
+//! zonescope-generator: parse, load, run, report.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use zonescope_generator::cli::{Cli, Command};
+use zonescope_generator::config::Config;
+use zonescope_generator::{cli, once, record, run};
+use zonescope_link::{exit, log};
+
+fn main() -> ExitCode {
+    match execute(Cli::parse()) {
+        Ok(()) => ExitCode::from(exit::OK),
+        Err(error) => exit::report("zonescope-generator", error.as_ref()),
+    }
+}
+
+fn execute(cli: Cli) -> anyhow::Result<()> {
+    match cli.command.unwrap_or(Command::Run(cli.run)) {
+        Command::Run(arguments) => {
+            let config = Config::load(&arguments.common)?.with(&arguments)?;
+            if arguments.check_config {
+                return cli::say("the configuration is right");
+            }
+            log::init(config.log_format()?, arguments.verbose);
+            run::run(config)
+        }
+        Command::Once(arguments) => once::once(&Config::load(&arguments.common)?.with_source(&arguments.source), &arguments),
+        Command::Record(arguments) => {
+            log::init(log::Format::Text, 0);
+            record::record(&Config::load(&arguments.common)?.with_source(&arguments.source), &arguments)
+        }
+        Command::Completions { shell } => cli::completions(shell),
+    }
+}

@@ -24,6 +24,8 @@ pub struct Sample {
     pub zones: BTreeMap<ZoneName, ZoneSample>,
     /// How each family fared.
     pub collect: Vec<v1::Collect>,
+    /// Set by a source that plays a recording: when this was seen, ns since 1970 UTC.
+    pub time_ns: Option<u64>,
 }
 
 /// What one tick saw of one zone.

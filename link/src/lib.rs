@@ -18,6 +18,7 @@
 
 pub mod backoff;
 pub mod clock;
+pub mod config;
 pub mod exit;
 pub mod log;
 pub mod publish;

@@ -111,6 +111,11 @@ impl Publisher {
         self.socket.endpoint()
     }
 
+    /// Waits for somebody to connect.
+    pub async fn subscriber(&mut self) {
+        self.socket.subscriber().await;
+    }
+
     /// Publishes the frame of one zone.
     ///
     /// # Errors

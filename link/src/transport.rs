@@ -16,6 +16,7 @@ use crate::LinkError;
 /// A PUB socket.
 pub struct Publication {
     socket: PubSocket,
+    events: futures::channel::mpsc::Receiver<SocketEvent>,
     endpoint: String,
 }
 
@@ -27,11 +28,22 @@ impl Publication {
     pub async fn bind(endpoint: &str) -> Result<Self, LinkError> {
         check_endpoint(endpoint)?;
         let mut socket = PubSocket::new();
+        let events = socket.monitor();
         let bound = socket
             .bind(endpoint)
             .await
             .map_err(|e| LinkError::Bind { endpoint: endpoint.to_owned(), reason: e.to_string() })?;
-        Ok(Publication { socket, endpoint: bound.to_string() })
+        Ok(Publication { socket, events, endpoint: bound.to_string() })
+    }
+
+    /// Waits for somebody to connect. What they subscribe to arrives a moment later.
+    pub async fn subscriber(&mut self) {
+        use futures::StreamExt;
+        while let Some(event) = self.events.next().await {
+            if matches!(event, SocketEvent::Accepted(..)) {
+                return;
+            }
+        }
     }
 
     /// Where it listens.

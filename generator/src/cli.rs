@@ -1,0 +1,199 @@
+//! The command line, as it is typed.
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+
+/// Where the configuration is, unless told otherwise.
+pub const DEFAULT_CONFIG: &str = "/etc/zonescope/generator.toml";
+
+const AFTER_HELP: &str = "\
+Examples:
+  zonescope-generator once                       what every zone of this host does now
+  zonescope-generator once --format json | jq .  the same for programs
+  zonescope-generator                            run: publish every second on tcp://127.0.0.1:7211
+  zonescope-generator run --bind tcp://10.0.0.5:7211 --interval-ms 5000
+  zonescope-generator run -q                     do everything but publish, and print what it costs
+  zonescope-generator record --seconds 60 > host.rec
+  zonescope-generator once --source recorded:host.rec
+
+Without a subcommand it runs. See zonescope-collector-columnar to store and query what it publishes.
+";
+
+/// Samples every zone of this host, second by second, and publishes what it sees.
+#[derive(Debug, Parser)]
+#[command(name = "zonescope-generator", version, about, max_term_width = 100)]
+#[command(after_help = format!("{AFTER_HELP}\n{}", zonescope_link::exit::HELP))]
+#[command(args_conflicts_with_subcommands = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// How to run, where no subcommand is given.
+    #[command(flatten)]
+    pub run: RunArguments,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Sample and publish until told to end (the default)
+    Run(RunArguments),
+    /// Print one tick of every zone
+    Once(OnceArguments),
+    /// Capture this host, so that it can be played elsewhere: to report a bug, to test, to show
+    Record(RecordArguments),
+    /// Print completions for a shell
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
+}
+
+/// What every command takes.
+#[derive(Debug, Clone, Default, Args)]
+pub struct Common {
+    /// Configuration file (TOML) [default: /etc/zonescope/generator.toml, if it is there]
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+}
+
+/// Which source to read.
+#[derive(Debug, Clone, Default, Args)]
+pub struct SourceArguments {
+    /// auto, linux, kstat, or recorded:FILE (a recording, a kstat chain in JSON lines, `kstat -p`, `kstat -j`)
+    #[arg(long, value_name = "SOURCE")]
+    pub source: Option<String>,
+    /// Play a recording so many times as fast, or `max` for as fast as it goes
+    #[arg(long, value_name = "N|max", requires = "source")]
+    pub speed: Option<Speed>,
+    /// Start a recording over at its end
+    #[arg(long = "loop", requires = "source")]
+    pub repeat: bool,
+    /// Copy the zones of a recording until there are so many
+    #[arg(long, value_name = "N", requires = "source")]
+    pub zones: Option<usize>,
+}
+
+/// How fast a recording is played.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Speed {
+    /// So many times as fast as it was recorded.
+    Times(f64),
+    /// As fast as it goes.
+    Max,
+}
+
+impl std::str::FromStr for Speed {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "max" {
+            return Ok(Speed::Max);
+        }
+        match text.parse::<f64>() {
+            Ok(times) if times > 0.0 && times.is_finite() => Ok(Speed::Times(times)),
+            _ => Err("a number above 0, or `max`".to_owned()),
+        }
+    }
+}
+
+/// How to run.
+#[derive(Debug, Clone, Default, Args)]
+pub struct RunArguments {
+    /// What every command takes.
+    #[command(flatten)]
+    pub common: Common,
+    /// Which source to read.
+    #[command(flatten)]
+    pub source: SourceArguments,
+    /// Where to publish [default: tcp://127.0.0.1:7211, which lets in nobody from outside]
+    #[arg(long, value_name = "tcp://ADDRESS:PORT")]
+    pub bind: Option<String>,
+    /// Publish on this port, on the address of --bind
+    #[arg(short = 'p', long, value_name = "PORT")]
+    pub port: Option<u16>,
+    /// Time from tick to tick [default: 1000]
+    #[arg(short = 'd', long, value_name = "DELAY_MS")]
+    pub interval_ms: Option<u32>,
+    /// Say more (-vv: everything)
+    #[arg(short = 'v', long, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+    /// Do everything but publish, and print each tick's cost
+    #[arg(short = 'q', long)]
+    pub quiet: bool,
+    /// Read the configuration, say whether it is right, and end
+    #[arg(long)]
+    pub check_config: bool,
+    /// How log lines look: text or json [default: text]
+    #[arg(long, value_name = "FORMAT")]
+    pub log_format: Option<String>,
+}
+
+/// What `once` takes.
+#[derive(Debug, Clone, Args)]
+pub struct OnceArguments {
+    /// What every command takes.
+    #[command(flatten)]
+    pub common: Common,
+    /// Which source to read.
+    #[command(flatten)]
+    pub source: SourceArguments,
+    /// How to print
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub format: Format,
+    /// Only this zone
+    #[arg(long, value_name = "NAME")]
+    pub zone: Option<String>,
+    /// Only this family: cpu, memory, net, ...
+    #[arg(long, value_name = "NAME")]
+    pub family: Option<String>,
+}
+
+/// What `record` takes.
+#[derive(Debug, Clone, Args)]
+pub struct RecordArguments {
+    /// What every command takes.
+    #[command(flatten)]
+    pub common: Common,
+    /// Which source to read.
+    #[command(flatten)]
+    pub source: SourceArguments,
+    /// How long to record
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    pub seconds: u64,
+    /// Record the kstat chain, whatever --source says
+    #[arg(long)]
+    pub kstat: bool,
+    /// Write to this file instead of standard output
+    #[arg(long, short, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+}
+
+/// How to print.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people
+    Text,
+    /// For programs: one object a zone
+    Json,
+}
+
+/// Prints a sentence to standard output.
+///
+/// # Errors
+/// Where nobody reads it.
+pub fn say(text: &str) -> anyhow::Result<()> {
+    writeln!(std::io::stdout(), "{text}")?;
+    Ok(())
+}
+
+/// Prints completions.
+///
+/// # Errors
+/// None.
+pub fn completions(shell: clap_complete::Shell) -> anyhow::Result<()> {
+    clap_complete::generate(shell, &mut Cli::command(), "zonescope-generator", &mut std::io::stdout());
+    Ok(())
+}

@@ -1,0 +1,161 @@
+//! The configuration: defaults, then the file, then the command line.
+
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use zonescope_link::exit::Usage;
+use zonescope_link::{DEFAULT_ENDPOINT, config, log, transport};
+
+use crate::cli::{Common, DEFAULT_CONFIG, RunArguments, SourceArguments, Speed};
+
+/// Shortest and longest time from tick to tick.
+const INTERVALS_MS: std::ops::RangeInclusive<u32> = 100..=3_600_000;
+
+/// What the generator does.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Where to publish.
+    pub bind: String,
+    /// Time from tick to tick.
+    pub interval_ms: u32,
+    /// `auto`, `linux`, `kstat` or `recorded:FILE`.
+    pub source: String,
+    /// Name of the host, where not its own.
+    pub host: Option<String>,
+    /// Stable identity of the host, where not its own.
+    pub host_id: Option<String>,
+    /// `text` or `json`.
+    pub log_format: String,
+    /// Not in the file: how a recording is played.
+    #[serde(skip)]
+    pub playing: PlayingOptions,
+    /// Not in the file: do everything but publish.
+    #[serde(skip)]
+    pub quiet: bool,
+    /// Not in the file: where it was read from.
+    #[serde(skip)]
+    pub path: PathBuf,
+}
+
+/// How a recording is played.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct PlayingOptions {
+    /// How fast; as it was recorded where not said.
+    pub speed: Option<Speed>,
+    /// Start over at the end.
+    pub repeat: bool,
+    /// Copy zones until there are so many; 0 leaves them.
+    pub zones: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            bind: DEFAULT_ENDPOINT.to_owned(),
+            interval_ms: 1000,
+            source: "auto".to_owned(),
+            host: None,
+            host_id: None,
+            log_format: "text".to_owned(),
+            playing: PlayingOptions::default(),
+            quiet: false,
+            path: PathBuf::new(),
+        }
+    }
+}
+
+impl Config {
+    /// Reads the file that `common` names, or the default one if it is there.
+    ///
+    /// # Errors
+    /// Where it cannot be read or is wrong.
+    pub fn load(common: &Common) -> Result<Self, Usage> {
+        let path = common.config.as_deref().unwrap_or(Path::new(DEFAULT_CONFIG));
+        let mut read: Config = config::load(path, common.config.is_some())?;
+        read.path = path.to_owned();
+        read.check()?;
+        Ok(read)
+    }
+
+    fn check(&self) -> Result<(), Usage> {
+        let wrong = |key, value: &dyn std::fmt::Display, allowed: &str| Err(config::wrong(&self.path, key, value, allowed));
+        if !INTERVALS_MS.contains(&self.interval_ms) {
+            let allowed = format!("{} to {}", INTERVALS_MS.start(), INTERVALS_MS.end());
+            return wrong("interval_ms", &self.interval_ms, &allowed);
+        }
+        if let Err(error) = transport::check_endpoint(&self.bind) {
+            return wrong("bind", &self.bind, &error.to_string());
+        }
+        if let Err(error) = self.log_format.parse::<log::Format>() {
+            return wrong("log_format", &self.log_format, &error);
+        }
+        if !["auto", "linux", "kstat"].contains(&self.source.as_str()) && !self.source.starts_with("recorded:") {
+            return wrong("source", &self.source, "auto, linux, kstat or recorded:FILE");
+        }
+        Ok(())
+    }
+
+    /// The same with what the command line says.
+    ///
+    /// # Errors
+    /// Where the command line is wrong.
+    pub fn with(self, arguments: &RunArguments) -> Result<Self, Usage> {
+        let mut config = self.with_source(&arguments.source);
+        if let Some(bind) = &arguments.bind {
+            config.bind.clone_from(bind);
+        }
+        if let Some(port) = arguments.port {
+            let address = config.bind.rsplit_once(':').map_or("tcp://127.0.0.1", |(address, _)| address);
+            config.bind = format!("{address}:{port}");
+        }
+        if let Some(interval) = arguments.interval_ms {
+            config.interval_ms = interval;
+        }
+        if let Some(format) = &arguments.log_format {
+            config.log_format.clone_from(format);
+        }
+        config.quiet = arguments.quiet;
+        config.path = PathBuf::from("(command line)");
+        config.check()?;
+        Ok(config)
+    }
+
+    /// The same with the source that the command line names.
+    #[must_use]
+    pub fn with_source(mut self, arguments: &SourceArguments) -> Self {
+        if let Some(source) = &arguments.source {
+            self.source.clone_from(source);
+        }
+        self.playing =
+            PlayingOptions { speed: arguments.speed, repeat: arguments.repeat, zones: arguments.zones.unwrap_or(0) };
+        self
+    }
+
+    /// How log lines look.
+    ///
+    /// # Errors
+    /// Where that is no format.
+    pub fn log_format(&self) -> Result<log::Format, Usage> {
+        self.log_format.parse().map_err(Usage)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_original_short_flags_work() {
+        let arguments = RunArguments { port: Some(9000), interval_ms: Some(500), quiet: true, ..RunArguments::default() };
+        let config = Config::default().with(&arguments).unwrap();
+        assert_eq!((config.bind.as_str(), config.interval_ms, config.quiet), ("tcp://127.0.0.1:9000", 500, true));
+    }
+
+    #[test]
+    fn a_wrong_value_names_the_key_and_what_is_allowed() {
+        let arguments = RunArguments { interval_ms: Some(5), ..RunArguments::default() };
+        let error = Config::default().with(&arguments).unwrap_err().0;
+        assert!(error.contains("interval_ms = 5") && error.contains("100 to 3600000"), "{error}");
+    }
+}

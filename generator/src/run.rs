@@ -1,0 +1,237 @@
+//! The daemon: every tick reads the sources, publishes a frame a zone, and announces what it sent.
+
+use std::time::{Duration, Instant};
+
+use zonescope_link::clock::{Clock, SystemClock};
+use zonescope_link::shutdown::Shutdown;
+use zonescope_link::{LinkError, Publisher};
+use zonescope_proto::{ZoneName, v1};
+
+use crate::cli::Speed;
+use crate::config::Config;
+use crate::select::{self, Selection};
+use crate::source::{End, Sample, Source, Tick};
+use crate::tick::Cadence;
+
+/// After the last frame, connections stay for so long: what is queued for subscribers still leaves.
+const LINGER: Duration = Duration::from_millis(500);
+
+/// A recording that is played as fast as it goes waits for its first subscriber, and then so long for the
+/// subscription itself to arrive.
+const SUBSCRIPTION_ARRIVES: Duration = Duration::from_millis(500);
+
+/// Runs until told to end, or until a recording ends.
+///
+/// # Errors
+/// Where the address cannot be bound or a source cannot be opened.
+pub fn run(config: Config) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    runtime.block_on(async {
+        let shutdown = Shutdown::install()?;
+        let selection = select::select(&config, &SystemClock)?;
+        let output = if config.quiet { Output::Diagnostics } else { Output::publish(&config, &selection).await? };
+        let mut daemon = Daemon::new(config, selection, output);
+        daemon.ticks(&shutdown).await?;
+        daemon.leave().await;
+        Ok(())
+    })
+}
+
+/// Where frames go.
+enum Output {
+    Publish(Box<Publisher>),
+    Diagnostics,
+}
+
+impl Output {
+    async fn publish(config: &Config, selection: &Selection) -> Result<Self, LinkError> {
+        let mut publisher = Publisher::bind(&config.bind, selection.identity.clone()).await?;
+        tracing::info!(
+            endpoint = publisher.endpoint(),
+            host = selection.identity.host,
+            source = selection.names(),
+            interval_ms = config.interval_ms,
+            "publishing; at most 100,000 frames wait for a slow subscriber, then newer ones are dropped for it alone"
+        );
+        if config.playing.speed == Some(Speed::Max) {
+            tracing::info!("waiting for a subscriber before playing");
+            publisher.subscriber().await;
+            tokio::time::sleep(SUBSCRIPTION_ARRIVES).await;
+        }
+        Ok(Output::Publish(Box::new(publisher)))
+    }
+}
+
+/// What runs from tick to tick.
+struct Daemon {
+    config: Config,
+    sources: Vec<Box<dyn Source>>,
+    recorded: bool,
+    output: Output,
+    cadence: Cadence,
+    agent: v1::Agent,
+    previous_time: Option<u64>,
+}
+
+impl Daemon {
+    fn new(config: Config, selection: Selection, output: Output) -> Self {
+        let cadence = Cadence::new(u64::from(config.interval_ms) * 1_000_000);
+        let zero = Some(0);
+        let agent = v1::Agent { ticks: zero, ticks_skipped: zero, drops: zero, ..v1::Agent::default() };
+        let recorded = selection.recorded;
+        Daemon { config, sources: selection.sources, recorded, output, cadence, agent, previous_time: None }
+    }
+
+    async fn ticks(&mut self, shutdown: &Shutdown) -> anyhow::Result<()> {
+        loop {
+            let wait = Duration::from_nanos(self.wait_ns());
+            tokio::select! {
+                () = shutdown.requested() => return Ok(()),
+                () = tokio::time::sleep(wait) => {}
+            }
+            match self.tick().await {
+                Ok(()) => {}
+                Err(Stop::End) => {
+                    tracing::info!("the recording has been played");
+                    return Ok(());
+                }
+                Err(Stop::Link(error)) => return Err(error.into()),
+            }
+        }
+    }
+
+    fn wait_ns(&self) -> u64 {
+        match self.config.playing.speed {
+            Some(Speed::Max) if self.recorded => 0,
+            Some(Speed::Times(times)) if self.recorded => (f64::from(self.config.interval_ms) * 1e6 / times) as u64,
+            _ => self.cadence.wait_ns(SystemClock.now_ns()),
+        }
+    }
+
+    async fn tick(&mut self) -> Result<(), Stop> {
+        let now = SystemClock.now_ns();
+        let due = self.cadence.due(now);
+        let started = Instant::now();
+        let mut sample = Sample::default();
+        tokio::task::block_in_place(|| read(&mut self.sources, due.tick, &mut sample))?;
+        let read_for = started.elapsed();
+
+        self.account(due.skipped, now.saturating_sub(due.tick.time_ns));
+        let time = sample.time_ns.unwrap_or(due.tick.time_ns);
+        let zones = sample.zones.len();
+        self.about_ourselves(&mut sample);
+        let bytes = self.send(sample, time).await?;
+        let took = started.elapsed();
+        self.agent.duration = Some(nanoseconds(took));
+        if self.config.quiet {
+            let line = format!(
+                "{time} zones {zones} bytes {bytes} read {:.3} ms encode {:.3} ms late {:.3} ms skipped {}",
+                read_for.as_secs_f64() * 1e3,
+                (took - read_for).as_secs_f64() * 1e3,
+                self.agent.late.unwrap_or(0) as f64 / 1e6,
+                self.agent.ticks_skipped.unwrap_or(0),
+            );
+            // Nobody reads it: then there is nothing left to do.
+            crate::cli::say(&line).map_err(|_| Stop::End)?;
+        }
+        Ok(())
+    }
+
+    fn account(&mut self, skipped: u64, late_ns: u64) {
+        self.agent.ticks = self.agent.ticks.map(|t| t + 1);
+        if self.recorded {
+            return;
+        }
+        self.agent.ticks_skipped = self.agent.ticks_skipped.map(|t| t + skipped);
+        self.agent.late = Some(late_ns);
+        if skipped > 0 {
+            tracing::warn!(skipped, "ticks left out: an earlier one took longer than the interval");
+        }
+    }
+
+    /// Puts what concerns the generator itself into the frame of `global`.
+    fn about_ourselves(&mut self, sample: &mut Sample) {
+        self.agent.zones = Some(sample.zones.len() as u64);
+        self.agent.cpu_nsec = Some(cpu_time_ns());
+        self.agent.rss = crate::select::own_rss();
+        if let Output::Publish(publisher) = &self.output {
+            let (frames, bytes) = publisher.published();
+            (self.agent.frames, self.agent.bytes) = (Some(frames), Some(bytes));
+        }
+        let collect = std::mem::take(&mut sample.collect);
+        // A recording of a zone has no `global` to report on.
+        if self.recorded && !sample.zones.keys().any(|z| z.as_str() == ZoneName::GLOBAL) {
+            return;
+        }
+        let frame = &mut sample.zone(&ZoneName::global()).frame;
+        frame.collect = collect;
+        frame.agent = Some(self.agent.clone());
+    }
+
+    /// Sends every zone's frame, then the host frame. A frame that breaks a limit is dropped and counted.
+    async fn send(&mut self, sample: Sample, time: u64) -> Result<u64, Stop> {
+        let interval_ms = self.interval_ms(time);
+        let Output::Publish(publisher) = &mut self.output else {
+            return Ok(sample.zones.values().map(|z| zonescope_proto::Message::encoded_len(&z.frame) as u64).sum());
+        };
+        let before = publisher.published().1;
+        for (_, mut zone) in sample.zones {
+            match publisher.publish(zone.zone, &mut zone.frame, time, interval_ms).await {
+                Ok(()) => {}
+                Err(error @ (LinkError::Frame { .. } | LinkError::Name(_))) => {
+                    self.agent.drops = self.agent.drops.map(|d| d + 1);
+                    tracing::warn!("dropped a frame: {error}");
+                }
+                Err(error) => return Err(Stop::Link(error)),
+            }
+        }
+        publisher.announce(time, interval_ms).await.map_err(Stop::Link)?;
+        Ok(publisher.published().1 - before)
+    }
+
+    /// The interval to announce: a recording's own.
+    fn interval_ms(&mut self, time: u64) -> u32 {
+        let previous = self.previous_time.replace(time);
+        match previous {
+            Some(previous) if self.recorded && time > previous => {
+                u32::try_from((time - previous) / 1_000_000).unwrap_or(u32::MAX).max(1)
+            }
+            _ => self.config.interval_ms,
+        }
+    }
+
+    async fn leave(self) {
+        drop(self.sources);
+        if let Output::Publish(publisher) = self.output {
+            tokio::time::sleep(LINGER).await;
+            drop(publisher);
+        }
+    }
+}
+
+/// Why ticks end.
+enum Stop {
+    End,
+    Link(LinkError),
+}
+
+impl From<End> for Stop {
+    fn from(_: End) -> Self {
+        Stop::End
+    }
+}
+
+/// Reads every source. All of them end when one has ended: a recording stands alone.
+pub fn read(sources: &mut [Box<dyn Source>], tick: Tick, sample: &mut Sample) -> Result<(), End> {
+    sources.iter_mut().try_for_each(|source| source.sample(tick, sample))
+}
+
+fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// CPU time that this process has used, ns.
+fn cpu_time_ns() -> u64 {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    time.tv_sec.cast_unsigned() * 1_000_000_000 + u64::try_from(time.tv_nsec).unwrap_or(0)
+}
