@@ -6,6 +6,7 @@
 
 pub mod cli;
 pub mod config;
+pub mod kstat;
 pub mod once;
 pub mod record;
 pub mod recorded;

@@ -21,9 +21,9 @@ use crate::source::{End, Sample, Source, Tick};
 
 /// A capture: ticks one after the other, each with the time it was taken.
 pub trait Capture: Send {
-    /// Reads the next tick into `sample` and gives its time, ns since 1970 UTC; `None` at the end. What cannot be
-    /// read is counted in the sample, and the next readable tick is given.
-    fn next(&mut self, sample: &mut Sample) -> Option<u64>;
+    /// Reads the next tick into `sample` and gives its time, ns since 1970 UTC, where the capture knows it; `None`
+    /// at the end. What cannot be read is counted in the sample, and the next readable tick is given.
+    fn next(&mut self, sample: &mut Sample) -> Option<Option<u64>>;
 
     /// Starts over.
     ///
@@ -75,6 +75,8 @@ impl Source for Recorded {
             None if self.start_over(tick.interval_ns) => self.capture.next(sample).ok_or(End)?,
             None => return Err(End),
         };
+        // A capture that does not know its time is played now.
+        let time = time.unwrap_or(tick.time_ns.saturating_sub(self.shift_ns));
         self.first_ns.get_or_insert(time);
         let time = time + self.shift_ns;
         self.last_ns = time;

@@ -6,6 +6,9 @@ use std::path::{Path, PathBuf};
 
 use super::Capture;
 use super::series::Series;
+use crate::kstat::owned::Captured;
+use crate::kstat::recording::{self, Captures};
+use crate::kstat::{KstatSource, text_j, text_p};
 
 /// What a file holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,7 +78,9 @@ fn recognise(head: &[u8]) -> Option<Form> {
     let has = |key: &str| text.contains(&format!("\"{key}\""));
     match first.trim_start().chars().next()? {
         '[' if has("module") => Some(Form::KstatJ),
-        '{' if first.contains("\"zonescope\"") => Some(if first.contains("\"kstat\"") { Form::Chain } else { Form::Linux }),
+        '{' if first.contains("\"zonescope\"") => {
+            Some(if first.contains("\"kstat\"") { Form::Chain } else { Form::Linux })
+        }
         '{' if first.contains("\"module\"") => Some(Form::Chain),
         '{' if first.contains("\"zone\"") && first.contains("\"ticks\"") => Some(Form::Packets),
         _ if first.split_once('\t').is_some_and(|(left, _)| left.splitn(4, ':').count() == 4) => Some(Form::KstatP),
@@ -91,8 +96,22 @@ pub fn open(path: &Path) -> Result<Box<dyn Capture>, OpenError> {
     let io = |error| OpenError::Io { path: path.to_owned(), error };
     match form(path)? {
         Form::Packets => Ok(Box::new(Series::open(path.to_owned()).map_err(io)?)),
-        Form::Linux | Form::Chain | Form::KstatP | Form::KstatJ => Err(OpenError::Unknown { path: path.to_owned() }),
+        Form::Chain => kstats(path, recording::read(reader(path).map_err(io)?).map_err(io)?),
+        Form::KstatP => kstats(path, text_p::read(reader(path).map_err(io)?).map_err(io)?),
+        Form::KstatJ => kstats(path, text_j::read(reader(path).map_err(io)?).map_err(io)?),
+        Form::Linux => Err(OpenError::Unknown { path: path.to_owned() }),
     }
+}
+
+/// Says what could not be read of a capture, and plays the rest.
+fn kstats(path: &Path, captures: Captures) -> Result<Box<dyn Capture>, OpenError> {
+    for problem in &captures.described {
+        tracing::warn!("{} line {}: {}", path.display(), problem.line, problem.what);
+    }
+    if captures.problems > captures.described.len() as u64 {
+        tracing::warn!("{}: {} lines could not be read in all", path.display(), captures.problems);
+    }
+    Ok(Box::new(KstatSource::new(Box::new(Captured::new(captures.ticks)))))
 }
 
 #[cfg(test)]

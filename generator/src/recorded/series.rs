@@ -101,16 +101,18 @@ impl Series {
 }
 
 impl Capture for Series {
-    fn next(&mut self, sample: &mut Sample) -> Option<u64> {
+    fn next(&mut self, sample: &mut Sample) -> Option<Option<u64>> {
         loop {
             let line = self.lines.next()?;
-            let packet = line.map_err(|e| e.to_string()).and_then(|l| serde_json::from_str(&l).map_err(|e| e.to_string()));
+            let packet = line
+                .map_err(|e| e.to_string())
+                .and_then(|l| serde_json::from_str::<Packet>(&l).map_err(|e| e.to_string()));
             let error = match packet {
                 Ok(packet) => {
-                    let time = u64::checked_mul(Packet::time(&packet), 1_000_000_000)?;
+                    let time = packet.time.saturating_mul(1_000_000_000);
                     project(packet, sample);
                     sample.collect.push(collect(self.errors, None));
-                    return Some(time);
+                    return Some(Some(time));
                 }
                 Err(error) => error,
             };
@@ -134,12 +136,6 @@ fn collect(errors: u64, error: Option<String>) -> v1::Collect {
         errors: Some(errors),
         error,
         ..v1::Collect::default()
-    }
-}
-
-impl Packet {
-    fn time(&self) -> u64 {
-        self.time
     }
 }
 

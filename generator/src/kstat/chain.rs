@@ -1,0 +1,123 @@
+//! The seam between the kstat chain and the families: live (illumos, FFI), recorded (JSON lines), and the text of
+//! `kstat -p` and `kstat -j`.
+//!
+//! A chain is visited kstat by kstat; nothing of it is kept, so that a live chain copies no strings.
+
+/// Which kstat: what is known of it before it is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Id<'a> {
+    /// Module: `zones`, `link`, ...
+    pub module: &'a str,
+    /// Instance; may be negative.
+    pub instance: i32,
+    /// Name. Never a zone's identity: the kernel cuts it at 30 characters (KSTAT_STRLEN is 31, sys/kstat.h).
+    pub name: &'a str,
+}
+
+/// One value.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Stat<'a> {
+    /// KSTAT_DATA_UINT32 and UINT64, and whatever is not negative in text.
+    Uint(u64),
+    /// KSTAT_DATA_INT32 and INT64.
+    Int(i64),
+    /// Numbers with a fraction, in text only.
+    Double(f64),
+    /// KSTAT_DATA_STRING and CHAR.
+    Text(&'a str),
+}
+
+impl Stat<'_> {
+    /// The value, where it is a whole number that is not negative.
+    pub fn uint(&self) -> Option<u64> {
+        match *self {
+            Stat::Uint(v) => Some(v),
+            Stat::Int(v) => u64::try_from(v).ok(),
+            Stat::Double(_) | Stat::Text(_) => None,
+        }
+    }
+
+    /// The value as text, where it is one.
+    pub fn text(&self) -> Option<&str> {
+        match self {
+            Stat::Text(v) => Some(v),
+            _ => None,
+        }
+    }
+}
+
+/// A kstat that has been read.
+#[derive(Debug, Clone, Copy)]
+pub struct Kstat<'a> {
+    /// Which.
+    pub id: Id<'a>,
+    /// When it was created, hrtime ns; `None` where a capture does not say.
+    pub crtime_ns: Option<u64>,
+    /// When it was read, hrtime ns; `None` where a capture does not say.
+    pub snaptime_ns: Option<u64>,
+    /// Its statistics, in the kernel's order. Names may be empty, hold anything, and repeat.
+    pub stats: &'a [(&'a str, Stat<'a>)],
+}
+
+impl<'a> Kstat<'a> {
+    /// The first statistic of that name.
+    pub fn stat(&self, name: &str) -> Option<Stat<'a>> {
+        self.stats.iter().find(|(n, _)| *n == name).map(|(_, s)| *s)
+    }
+
+    /// The zone it belongs to, where it says so.
+    pub fn zonename(&self) -> Option<&'a str> {
+        match self.stat("zonename") {
+            Some(Stat::Text(name)) if !name.is_empty() => Some(name),
+            _ => None,
+        }
+    }
+}
+
+/// When a chain was read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Moment {
+    /// hrtime ns: what snaptime is compared with. `None` where a capture does not say: then the first snaptime counts.
+    pub hrtime_ns: Option<u64>,
+    /// ns since 1970 UTC, where a capture says so.
+    pub utc_ns: Option<u64>,
+    /// Size of a page, bytes.
+    pub page_size: u64,
+}
+
+/// What a visit left out.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Skipped {
+    /// kstats that vanished between update and read, or that were of a type we cannot read.
+    pub kstats: u64,
+    /// Why, of the last one.
+    pub reason: Option<String>,
+}
+
+impl Skipped {
+    /// Counts one more.
+    pub fn add(&mut self, reason: impl std::fmt::Display) {
+        self.kstats += 1;
+        self.reason = Some(reason.to_string());
+    }
+}
+
+/// A chain of kstats.
+pub trait Chain: Send {
+    /// Goes to the next tick: reads the live chain anew, or the next chain of a capture. `None` at the end of a capture.
+    ///
+    /// # Errors
+    /// Where the live chain cannot be updated.
+    fn update(&mut self) -> Result<Option<Moment>, String>;
+
+    /// Hands every kstat that is `wanted` to `visit`, in the chain's order.
+    fn visit(&self, wanted: &dyn Fn(Id<'_>) -> bool, visit: &mut dyn FnMut(Kstat<'_>)) -> Skipped;
+
+    /// Starts a capture over; a live chain has no beginning.
+    ///
+    /// # Errors
+    /// Where the capture is gone.
+    fn rewind(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}

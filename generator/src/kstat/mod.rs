@@ -1,0 +1,302 @@
+//! The kstat source: every per-zone statistic that SmartOS and illumos keep.
+//!
+//! Once a tick the chain is updated and visited twice: first the kstats of module `zones`, which say which zones there
+//! are, then every kstat that some family wants (a chain has 1,400 kstats and more; most are kmem caches that nobody
+//! asked for). What a family is stands in [`families`], a file each; which statistic fills which field stands in
+//! frame.proto.
+//!
+//! # Whose kstat is it
+//! By its statistic `zonename` where it has one: names are cut at 30 characters and ids are used again. Else by its
+//! instance, for modules whose instance is the zone id (zones, memory_cap, zone_vfs, zone_zfs, caps, tcp; not link).
+//! `ip` and `udp` have instance 0 in every network stack: such a kstat belongs to the zone that we run in, which is the only one
+//! of the chain where there is no `zones:0`. Everything else is the host's: `global`.
+//!
+//! # What can go wrong
+//! A kstat that vanishes between update and read is left out. A statistic that frame.proto does not know is counted as a
+//! drop of its family, and named once; one of an unexpected type is counted as an error. A chain without zones gives an
+//! empty tick.
+
+pub mod chain;
+pub mod columns;
+pub mod families;
+#[cfg(target_os = "illumos")]
+pub mod live;
+pub mod owned;
+pub mod recording;
+pub mod text_j;
+pub mod text_p;
+pub mod zones;
+
+use std::collections::HashSet;
+use std::time::Instant;
+
+use zonescope_proto::{FAMILIES, ZoneName, v1};
+
+use chain::{Chain, Id, Kstat, Moment, Skipped};
+use columns::{Columns, Filled};
+use families::{KstatFamily, Owner, Row};
+use zones::Zones;
+
+use crate::source::{End, Sample, Source, Tick};
+
+/// Page size of x86, for captures that do not say theirs (PAGESIZE, sys/machparam.h).
+pub const X86_PAGE_SIZE: u64 = 4096;
+
+/// Families, each with what it has seen.
+struct Working {
+    family: &'static KstatFamily,
+    columns: Columns,
+    errors: u64,
+    drops: u64,
+    /// This tick's.
+    rows: u64,
+    duration_ns: u64,
+    error: Option<String>,
+}
+
+/// Reads a chain, once a tick.
+pub struct KstatSource {
+    chain: Box<dyn Chain>,
+    working: Vec<Working>,
+    zones: Zones,
+    /// Statistics that have been named in the log.
+    named: HashSet<String>,
+}
+
+impl KstatSource {
+    /// Of any chain.
+    pub fn new(chain: Box<dyn Chain>) -> Self {
+        let working = families::FAMILIES
+            .iter()
+            .map(|family| Working {
+                family,
+                columns: Columns::of(family),
+                errors: 0,
+                drops: 0,
+                rows: 0,
+                duration_ns: 0,
+                error: None,
+            })
+            .collect();
+        KstatSource { chain, working, zones: Zones::default(), named: HashSet::new() }
+    }
+
+    /// Of the live chain.
+    ///
+    /// # Errors
+    /// Where it cannot be opened.
+    #[cfg(target_os = "illumos")]
+    pub fn live() -> anyhow::Result<Self> {
+        Ok(KstatSource::new(Box::new(live::Live::open()?)))
+    }
+
+    /// Names of zone brands, states and uuids come from below this directory: `/etc/zones`.
+    #[must_use]
+    pub fn with_zone_files(mut self, directory: std::path::PathBuf) -> Self {
+        self.zones.read_files_below(directory);
+        self
+    }
+
+    /// Reads the chain as it now is.
+    fn read(&mut self, moment: Moment, sample: &mut Sample) -> Skipped {
+        for working in &mut self.working {
+            (working.rows, working.duration_ns, working.error) = (0, 0, None);
+        }
+        let zones = &mut self.zones;
+        zones.begin();
+        let mut skipped = self.chain.visit(&|id| id.module == "zones", &mut |kstat| zones.learn(&kstat));
+        zones.end(sample);
+
+        let mut reading = Reading {
+            working: &mut self.working,
+            zones: &self.zones,
+            named: &mut self.named,
+            sample,
+            hrtime_ns: moment.hrtime_ns,
+            host: Host { page_size: moment.page_size, ..Host::default() },
+        };
+        let rest = self.chain.visit(&wanted, &mut |kstat| reading.kstat(&kstat));
+        reading.finish();
+        skipped.kstats += rest.kstats;
+        skipped.reason = rest.reason.or(skipped.reason);
+        skipped
+    }
+
+    fn report(&self, skipped: &Skipped, sample: &mut Sample) {
+        let row = |family: &str| v1::Collect {
+            source: "kstat".to_owned(),
+            family: family.to_owned(),
+            ..v1::Collect::default()
+        };
+        sample.collect.push(v1::Collect {
+            success: Some(u64::from(skipped.kstats == 0)),
+            drops: Some(skipped.kstats),
+            error: skipped.reason.clone(),
+            ..row("chain")
+        });
+        sample.collect.extend(self.working.iter().map(|w| v1::Collect {
+            success: Some(u64::from(w.error.is_none())),
+            duration: Some(w.duration_ns),
+            rows: Some(w.rows),
+            errors: Some(w.errors),
+            drops: Some(w.drops),
+            error: w.error.clone(),
+            ..row(w.family.name)
+        }));
+    }
+
+    /// Goes to the next tick and reads it.
+    ///
+    /// # Errors
+    /// [`End`] where a capture has been played.
+    fn next(&mut self, sample: &mut Sample) -> Result<Option<u64>, End> {
+        match self.chain.update() {
+            Ok(Some(moment)) => {
+                let skipped = self.read(moment, sample);
+                self.report(&skipped, sample);
+                Ok(moment.utc_ns)
+            }
+            Ok(None) => Err(End),
+            Err(error) => {
+                self.report(&Skipped { kstats: 0, reason: Some(error) }, sample);
+                Ok(None)
+            }
+        }
+    }
+}
+
+impl Source for KstatSource {
+    fn name(&self) -> &'static str {
+        "kstat"
+    }
+
+    fn sample(&mut self, _: Tick, sample: &mut Sample) -> Result<(), End> {
+        self.next(sample).map(drop)
+    }
+}
+
+impl crate::recorded::Capture for KstatSource {
+    fn next(&mut self, sample: &mut Sample) -> Option<Option<u64>> {
+        KstatSource::next(self, sample).ok()
+    }
+
+    fn rewind(&mut self) -> std::io::Result<()> {
+        self.chain.rewind()
+    }
+}
+
+/// Whether any family wants a kstat.
+pub fn wanted(id: Id<'_>) -> bool {
+    families::FAMILIES.iter().any(|f| (f.select)(id)) || families::host::wanted(id)
+}
+
+/// What concerns all zones.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Host {
+    /// CPUs online.
+    pub ncpus: Option<u64>,
+    /// Physical memory, pages.
+    pub physmem: Option<u64>,
+    /// Bytes.
+    pub page_size: u64,
+}
+
+/// One tick's second visit.
+struct Reading<'a> {
+    working: &'a mut [Working],
+    zones: &'a Zones,
+    named: &'a mut HashSet<String>,
+    sample: &'a mut Sample,
+    hrtime_ns: Option<u64>,
+    host: Host,
+}
+
+impl Reading<'_> {
+    fn kstat(&mut self, kstat: &Kstat<'_>) {
+        families::host::learn(&mut self.host, kstat);
+        for index in 0..self.working.len() {
+            if (self.working[index].family.select)(kstat.id) {
+                self.family(index, kstat);
+            }
+        }
+    }
+
+    fn family(&mut self, index: usize, kstat: &Kstat<'_>) {
+        let started = Instant::now();
+        let working = &self.working[index];
+        let Some(zone) = self.owner(working.family.owner, kstat) else { return };
+        let working = &mut self.working[index];
+        let snaptime = kstat.snaptime_ns.map(|snap| {
+            let reference = *self.hrtime_ns.get_or_insert(snap);
+            snap.cast_signed().wrapping_sub(reference.cast_signed())
+        });
+        let frame = &mut self.sample.zone(&zone).frame;
+        match (working.family.row)(frame, kstat) {
+            Row::Fill(fields) => {
+                let filled = working.columns.fill(fields, kstat, snaptime);
+                working.rows += 1;
+                working.account(filled, self.named);
+            }
+            Row::Done => working.rows += 1,
+            Row::None => {}
+        }
+        working.duration_ns += u64::try_from(started.elapsed().as_nanos()).unwrap_or(0);
+    }
+
+    fn owner(&self, owner: Owner, kstat: &Kstat<'_>) -> Option<ZoneName> {
+        match owner {
+            Owner::Host => Some(ZoneName::global()),
+            Owner::Zone => match kstat.zonename() {
+                Some(name) => Some(self.zones.named(name)),
+                None => self.zones.numbered(kstat.id.instance),
+            },
+            Owner::Link => Some(match kstat.zonename() {
+                Some(name) => self.zones.named(name),
+                None => ZoneName::global(),
+            }),
+            Owner::Stack if kstat.id.instance == 0 => self.zones.own(),
+            Owner::Stack => self.zones.numbered(kstat.id.instance),
+        }
+    }
+
+    /// What was learnt of the host belongs to every zone: the capacity of those without a cap.
+    fn finish(self) {
+        let Host { ncpus, physmem, page_size } = self.host;
+        for zone in self.sample.zones.values_mut() {
+            if let Some(cpu) = &mut zone.frame.cpu {
+                cpu.ncpus = ncpus;
+            }
+            if let Some(memory) = &mut zone.frame.memory {
+                memory.physmem = physmem.and_then(|pages| pages.checked_mul(page_size));
+            }
+            if let Some(host) = &mut zone.frame.host_memory {
+                host.pagesize = Some(page_size);
+            }
+        }
+    }
+}
+
+impl Working {
+    fn account(&mut self, filled: Filled<'_>, named: &mut HashSet<String>) {
+        if let Some(statistic) = filled.retyped {
+            self.errors += 1;
+            self.error = Some(format!("statistic {statistic:?} is of another type"));
+        }
+        self.drops += filled.unknown;
+        if let Some(statistic) = filled.unknown_name {
+            let name = format!("{}:{statistic}", self.family.name);
+            if named.len() < NAMED && !named.contains(&name) {
+                tracing::info!("a statistic that this version does not know: {name}");
+                named.insert(name);
+            }
+        }
+    }
+}
+
+/// Most unknown statistics that are remembered, and so named.
+const NAMED: usize = 1024;
+
+/// The spec of the table that a family fills.
+fn spec(table: &str) -> &'static zonescope_proto::FamilySpec {
+    FAMILIES.iter().copied().find(|f| f.table == table).unwrap_or(FAMILIES[0])
+}
