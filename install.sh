@@ -1,5 +1,4 @@
 #!/bin/sh
-# shellcheck disable=SC2015,SC2016 # `a && b || refuse` is meant (b has no other way to fail); awk programs
 # install.sh: tries, installs, upgrades and removes zonescope. `sh install.sh --help` says how.
 #
 # For whoever reads this before running it, as one should:
@@ -19,8 +18,9 @@
 # /opt/custom/smf are imported at each boot (wiki.smartos.org, "Administering the Global Zone"). So everything lives
 # below /opt there, and the account is made anew by a service of its own (packaging/smf/account.xml).
 
-# packaging/release.sh fills these into the copy that it puts beside a release, so that `curl ... | sh` knows what to
-# fetch and what its sum must be. In the source tree they are empty, and --from says it.
+# packaging/release.sh --stamp fills these into the copy that lies beside a release, so that `curl ... | sh` knows what
+# to fetch (RELEASE_URL-PLATFORM.tar.gz) and what its sum must be (PLATFORM=SUM ...). In the source they are empty, and
+# --from says what to fetch.
 RELEASE_URL=
 RELEASE_SHA256=
 
@@ -37,6 +37,7 @@ Tries, installs, upgrades or removes zonescope.
   sh install.sh --uninstall [--purge]   remove it: data and edited configuration stay, unless --purge
   sh install.sh --package               make the release tarball of this machine's platform (packaging/release.sh)
   sh install.sh --compiler              only make sure that a compiler is here, as --try does
+  sh install.sh --platform              print what this machine is called in the names of releases
 
 Roles:
   --generator              samples this host (the default in the global zone of illumos)
@@ -95,7 +96,7 @@ parse() {
         esac
         case $1 in
             -h | --help) usage; exit 0 ;;
-            --try | --upgrade | --uninstall | --package | --compiler)
+            --try | --upgrade | --uninstall | --package | --compiler | --platform)
                 [ "$action" = install ] || wrong "--$action and $1 exclude each other"
                 action=${1#--} ;;
             --generator | --collector-columnar | --collector-redis)
@@ -458,7 +459,7 @@ find_tree() {
         if [ -n "$ft_here" ] && { [ -f "$ft_here/Cargo.toml" ] || [ -f "$ft_here/SHA256SUMS" ]; }; then
             from=$ft_here
         elif [ -n "$RELEASE_URL" ]; then
-            from=$RELEASE_URL/zonescope-$platform.tar.gz
+            from=$RELEASE_URL-$platform.tar.gz
             [ -n "$sha256" ] || for ft_pair in $RELEASE_SHA256; do
                 [ "${ft_pair%%=*}" != "$platform" ] || sha256=${ft_pair#*=}
             done
@@ -597,8 +598,8 @@ run_in_zone() {
     ( cd "$tree" && tar -cf - $(find . ! -name . -prune ! -name target ! -name .git) ) | ( cd "$bz_root" && tar -xf - )
     zlogin "$bz_zone" "cd $bz_inside && sh install.sh --package" ||
         fail "the build in the zone $build_zone failed (above); its tree is $bz_root"
-    cp "$bz_root"/target/package/zonescope-*.tar.gz "$work/from-zone.tar.gz" ||
-        fail "the build in the zone $build_zone left no release in $bz_root/target/package"
+    cp "$bz_root"/target/zonescope-release/zonescope-*.tar.gz "$work/from-zone.tar.gz" ||
+        fail "the build in the zone $build_zone left no release in $bz_root/target/zonescope-release"
     rm -rf "$bz_root"
 }
 
@@ -720,6 +721,7 @@ main() {
             [ -d "$share" ] || { say "nothing is installed below $prefix"; exit 0; }
             load_parts "$share"
             uninstall ;;
+        platform) echo "$platform" ;;
         package | compiler)
             find_tree
             [ -f "$tree/Cargo.toml" ] || refuse "$tree is no source tree"

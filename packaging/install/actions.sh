@@ -1,4 +1,4 @@
-# shellcheck shell=sh disable=SC2154,SC2016 # variables of install.sh, which reads this file; awk programs
+# shellcheck shell=sh disable=SC2154 # variables of install.sh, which reads this file
 # Installing, upgrading and uninstalling a role.
 
 install_role() {

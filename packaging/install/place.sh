@@ -1,4 +1,4 @@
-# shellcheck shell=sh disable=SC2154,SC2016 # variables of install.sh, which reads this file; awk programs
+# shellcheck shell=sh disable=SC2154 # variables of install.sh, which reads this file
 # Putting things in place, writing down what was put, and undoing what is written down.
 #
 # The record of a role, PREFIX/share/zonescope/installed/ROLE, has a line per thing, in the order of its making:
@@ -42,7 +42,9 @@ put_file() {
 
 copy_file() { cp "$1" "$2.new.$$" && chmod "$3" "$2.new.$$" && mv "$2.new.$$" "$2"; }
 
-fill_in() { sed -e "s|@PREFIX@|$prefix|g" -e "s|@ETC@|$etc|g" -e "s|@VAR@|$var|g" "$1"; }
+fill_in() {
+    sed -e "s|@PREFIX@|$prefix|g" -e "s|@ETC@|$etc|g" -e "s|@VAR@|$var|g" -e "s|@PRIVILEGES@|$(privileges)|g" "$1"
+}
 
 # put_template SOURCE TARGET MODE: with the directories filled in.
 put_template() {

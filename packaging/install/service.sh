@@ -1,4 +1,4 @@
-# shellcheck shell=sh disable=SC2154,SC2016 # variables of install.sh, which reads this file; awk programs
+# shellcheck shell=sh disable=SC2154 # variables of install.sh, which reads this file
 # The service of a role: under SMF on illumos, under systemd on Linux where it runs. All act on $role.
 
 fmri() { echo "svc:/application/zonescope/$1:default"; }
@@ -16,10 +16,25 @@ put_service() {
         put_template "$stage/packaging/systemd/$(unit "$role")" "/etc/systemd/system/$(unit "$role")" 644
         return 0
     fi
+    put_template "$stage/packaging/smf/account.method" "$prefix/lib/svc/method/zonescope-account" 755
+    put_template "$stage/packaging/smf/daemon.method" "$prefix/lib/svc/method/zonescope-daemon" 755
+    put_template "$stage/packaging/smf/acceptance.sh" "$share/acceptance.sh" 755
     for ps_name in account "$role"; do
-        put_template "$stage/packaging/smf/$ps_name.method" "$prefix/lib/svc/method/zonescope-$ps_name" 755
         put_template "$stage/packaging/smf/$ps_name.xml" "$(manifest "$ps_name")" 644
     done
+}
+
+# What the generator may do, which packaging/smf/generator.xml explains: a zone can give a service only what it has.
+privileges() {
+    if in_global_zone; then
+        echo basic,dtrace_kernel,dtrace_user
+    elif [ "$os" = illumos ]; then
+        pr_list=basic
+        for pr_name in dtrace_proc dtrace_user; do
+            ! ppriv -l zone 2>/dev/null | grep -qx "$pr_name" || pr_list=$pr_list,$pr_name
+        done
+        echo "$pr_list"
+    fi
 }
 
 # Makes what runs be what is installed.
