@@ -7,6 +7,8 @@ use zonescope_link::exit::Usage;
 use zonescope_link::{DEFAULT_ENDPOINT, config, log, transport};
 
 use crate::cli::{Common, DEFAULT_CONFIG, RunArguments, SourceArguments, Speed};
+use crate::dtrace::DtraceOptions;
+use crate::linux;
 
 /// Shortest and longest time from tick to tick.
 const INTERVALS_MS: std::ops::RangeInclusive<u32> = 100..=3_600_000;
@@ -27,6 +29,10 @@ pub struct Config {
     pub host_id: Option<String>,
     /// `text` or `json`.
     pub log_format: String,
+    /// What concerns the source `linux`.
+    pub linux: LinuxConfig,
+    /// What concerns the source `dtrace`.
+    pub dtrace: DtraceOptions,
     /// Not in the file: how a recording is played.
     #[serde(skip)]
     pub playing: PlayingOptions,
@@ -36,6 +42,22 @@ pub struct Config {
     /// Not in the file: where it was read from.
     #[serde(skip)]
     pub path: PathBuf,
+}
+
+/// What concerns the source `linux`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LinuxConfig {
+    /// Where the host's files begin: another root shows a copy of another machine's.
+    pub root: String,
+    /// Processes reported of each zone by CPU time, and as many by memory.
+    pub top_processes: usize,
+}
+
+impl Default for LinuxConfig {
+    fn default() -> Self {
+        LinuxConfig { root: "/".to_owned(), top_processes: linux::Options::default().top_processes }
+    }
 }
 
 /// How a recording is played.
@@ -58,6 +80,8 @@ impl Default for Config {
             host: None,
             host_id: None,
             log_format: "text".to_owned(),
+            linux: LinuxConfig::default(),
+            dtrace: DtraceOptions::default(),
             playing: PlayingOptions::default(),
             quiet: false,
             path: PathBuf::new(),
@@ -79,7 +103,9 @@ impl Config {
     }
 
     fn check(&self) -> Result<(), Usage> {
-        let wrong = |key, value: &dyn std::fmt::Display, allowed: &str| Err(config::wrong(&self.path, key, value, allowed));
+        let wrong = |key: &str, value: &dyn std::fmt::Display, allowed: &str| {
+            Err(config::wrong(&self.path, key, value, allowed))
+        };
         if !INTERVALS_MS.contains(&self.interval_ms) {
             let allowed = format!("{} to {}", INTERVALS_MS.start(), INTERVALS_MS.end());
             return wrong("interval_ms", &self.interval_ms, &allowed);
@@ -92,6 +118,9 @@ impl Config {
         }
         if !["auto", "linux", "kstat"].contains(&self.source.as_str()) && !self.source.starts_with("recorded:") {
             return wrong("source", &self.source, "auto, linux, kstat or recorded:FILE");
+        }
+        if let Err(error) = self.dtrace.check() {
+            return wrong(&format!("dtrace.{}", error.key), &error.value, &error.allowed);
         }
         Ok(())
     }
@@ -147,7 +176,8 @@ mod tests {
 
     #[test]
     fn the_original_short_flags_work() {
-        let arguments = RunArguments { port: Some(9000), interval_ms: Some(500), quiet: true, ..RunArguments::default() };
+        let arguments =
+            RunArguments { port: Some(9000), interval_ms: Some(500), quiet: true, ..RunArguments::default() };
         let config = Config::default().with(&arguments).unwrap();
         assert_eq!((config.bind.as_str(), config.interval_ms, config.quiet), ("tcp://127.0.0.1:9000", 500, true));
     }

@@ -4,9 +4,12 @@
 //! each, and a host frame that announces what was sent ([`run`]). Sources are independent: a family that fails is a
 //! number in the frames of `global`, never an outage.
 
+pub mod agent;
 pub mod cli;
 pub mod config;
+pub mod dtrace;
 pub mod kstat;
+pub mod linux;
 pub mod once;
 pub mod record;
 pub mod recorded;

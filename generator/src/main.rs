@@ -25,7 +25,9 @@ fn execute(cli: Cli) -> anyhow::Result<()> {
             log::init(config.log_format()?, arguments.verbose);
             run::run(config)
         }
-        Command::Once(arguments) => once::once(&Config::load(&arguments.common)?.with_source(&arguments.source), &arguments),
+        Command::Once(arguments) => {
+            once::once(&Config::load(&arguments.common)?.with_source(&arguments.source), &arguments)
+        }
         Command::Record(arguments) => {
             log::init(log::Format::Text, 0);
             record::record(&Config::load(&arguments.common)?.with_source(&arguments.source), &arguments)

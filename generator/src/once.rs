@@ -14,7 +14,7 @@ use crate::{run, select, show};
 /// # Errors
 /// Where a source cannot be opened, or nobody reads what is printed.
 pub fn once(config: &Config, arguments: &OnceArguments) -> anyhow::Result<()> {
-    let mut selection = select::select(config, &SystemClock)?;
+    let mut selection = select::select(config)?;
     let interval_ns = u64::from(config.interval_ms) * 1_000_000;
     let tick = Tick { time_ns: SystemClock.now_ns(), interval_ns };
     let mut sample = Sample::default();

@@ -3,10 +3,11 @@
 use std::time::{Duration, Instant};
 
 use zonescope_link::clock::{Clock, SystemClock};
-use zonescope_link::shutdown::Shutdown;
+use zonescope_link::shutdown::{Reload, Shutdown};
 use zonescope_link::{LinkError, Publisher};
 use zonescope_proto::{ZoneName, v1};
 
+use crate::agent;
 use crate::cli::Speed;
 use crate::config::Config;
 use crate::select::{self, Selection};
@@ -28,12 +29,11 @@ pub fn run(config: Config) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(async {
         let shutdown = Shutdown::install()?;
-        let selection = select::select(&config, &SystemClock)?;
+        let selection = select::select(&config)?;
         let output = if config.quiet { Output::Diagnostics } else { Output::publish(&config, &selection).await? };
         let mut daemon = Daemon::new(config, selection, output);
-        daemon.ticks(&shutdown).await?;
-        daemon.leave().await;
-        Ok(())
+        daemon.ticks(&shutdown, Reload::install()?).await?;
+        daemon.leave().await
     })
 }
 
@@ -82,11 +82,16 @@ impl Daemon {
         Daemon { config, sources: selection.sources, recorded, output, cadence, agent, previous_time: None }
     }
 
-    async fn ticks(&mut self, shutdown: &Shutdown) -> anyhow::Result<()> {
+    async fn ticks(&mut self, shutdown: &Shutdown, mut reload: Reload) -> anyhow::Result<()> {
         loop {
             let wait = Duration::from_nanos(self.wait_ns());
             tokio::select! {
                 () = shutdown.requested() => return Ok(()),
+                () = reload.requested() => {
+                    tracing::info!("SIGHUP: reading D programs again; everything else is read at the start");
+                    self.sources.iter_mut().for_each(|source| source.reload());
+                    continue;
+                }
                 () = tokio::time::sleep(wait) => {}
             }
             match self.tick().await {
@@ -152,8 +157,8 @@ impl Daemon {
     /// Puts what concerns the generator itself into the frame of `global`.
     fn about_ourselves(&mut self, sample: &mut Sample) {
         self.agent.zones = Some(sample.zones.len() as u64);
-        self.agent.cpu_nsec = Some(cpu_time_ns());
-        self.agent.rss = crate::select::own_rss();
+        self.agent.cpu_nsec = agent::cpu_nsec();
+        self.agent.rss = agent::rss();
         if let Output::Publish(publisher) = &self.output {
             let (frames, bytes) = publisher.published();
             (self.agent.frames, self.agent.bytes) = (Some(frames), Some(bytes));
@@ -200,12 +205,17 @@ impl Daemon {
         }
     }
 
-    async fn leave(self) {
-        drop(self.sources);
+    /// One more tick where a source still holds something, then time for queued frames to leave.
+    async fn leave(mut self) -> anyhow::Result<()> {
+        let left = tokio::task::block_in_place(|| self.sources.iter_mut().fold(false, |left, s| s.shutdown() || left));
+        if left && let Err(Stop::Link(error)) = self.tick().await {
+            return Err(error.into());
+        }
         if let Output::Publish(publisher) = self.output {
             tokio::time::sleep(LINGER).await;
             drop(publisher);
         }
+        Ok(())
     }
 }
 
@@ -228,10 +238,4 @@ pub fn read(sources: &mut [Box<dyn Source>], tick: Tick, sample: &mut Sample) ->
 
 fn nanoseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
-}
-
-/// CPU time that this process has used, ns.
-fn cpu_time_ns() -> u64 {
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
-    time.tv_sec.cast_unsigned() * 1_000_000_000 + u64::try_from(time.tv_nsec).unwrap_or(0)
 }

@@ -1,12 +1,17 @@
 //! Which sources to read, and who we are.
 
 use std::path::Path;
+use std::sync::Arc;
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use zonescope_link::Identity;
-use zonescope_link::clock::Clock;
+use zonescope_link::clock::{Clock, SystemClock};
 
 use crate::config::Config;
+use crate::dtrace::Dtrace;
+#[cfg(target_os = "illumos")]
+use crate::kstat::KstatSource;
+use crate::linux::{self, Linux};
 use crate::recorded::{Playing, Recorded, open};
 use crate::source::Source;
 
@@ -31,48 +36,68 @@ impl Selection {
 ///
 /// # Errors
 /// Where this platform has no such source, or a recording cannot be opened.
-pub fn select(config: &Config, clock: &dyn Clock) -> anyhow::Result<Selection> {
-    let recording = config.source.strip_prefix("recorded:").map(Path::new);
-    let mut sources: Vec<Box<dyn Source>> = Vec::new();
-    if let Some(path) = recording {
-        let playing = Playing { repeat: config.playing.repeat, zones: config.playing.zones };
-        sources.push(Box::new(Recorded::new(open::open(path)?, playing)));
-    } else {
-        live(config, &mut sources)?;
-    }
-    let (own_id, own_name) = if recording.is_some() {
-        ("recorded".to_owned(), "recorded".to_owned())
-    } else {
-        own_identity()?
+pub fn select(config: &Config) -> anyhow::Result<Selection> {
+    let opened = match config.source.strip_prefix("recorded:") {
+        Some(path) => recorded(config, Path::new(path))?,
+        None => live(config)?,
     };
+    let (own_id, own_name) = opened.host;
     let identity = Identity {
         host_id: config.host_id.clone().unwrap_or(own_id),
         host: config.host.clone().unwrap_or(own_name),
-        epoch: clock.now_ns(),
+        epoch: SystemClock.now_ns(),
     };
-    Ok(Selection { sources, recorded: recording.is_some(), identity })
+    Ok(Selection { sources: opened.sources, recorded: config.source.starts_with("recorded:"), identity })
+}
+
+/// Sources, and the id and name of the host that they read.
+struct Opened {
+    sources: Vec<Box<dyn Source>>,
+    host: (String, String),
+}
+
+fn recorded(config: &Config, path: &Path) -> anyhow::Result<Opened> {
+    let playing = Playing { repeat: config.playing.repeat, zones: config.playing.zones };
+    let recorded = Recorded::new(open::open(path)?, playing);
+    let host = recorded.host().unwrap_or_else(|| ("recorded".to_owned(), "recorded".to_owned()));
+    Ok(Opened { sources: vec![Box::new(recorded)], host })
 }
 
 /// The sources of the platform that we run on.
-fn live(config: &Config, sources: &mut Vec<Box<dyn Source>>) -> anyhow::Result<()> {
-    match (config.source.as_str(), cfg!(target_os = "linux"), cfg!(target_os = "illumos")) {
-        ("auto" | "linux", true, _) => bail!("linux"),
-        ("auto" | "kstat", _, true) => bail!("kstat"),
-        ("linux", ..) => bail!("this is no Linux: --source auto takes what is here"),
-        ("kstat", ..) => bail!("kstat is read on illumos only: --source auto takes what is here"),
-        _ => bail!("no source for this platform: --source recorded:FILE plays a capture of another"),
+fn live(config: &Config) -> anyhow::Result<Opened> {
+    match (config.source.as_str(), std::env::consts::OS) {
+        ("auto" | "linux", "linux") => Ok(live_linux(config)),
+        ("auto" | "kstat", "illumos") => live_kstat(config),
+        ("linux", os) => bail!("this is {os}, not Linux: --source auto reads what is here"),
+        ("kstat", os) => bail!("this is {os}, and only illumos has kstats: --source auto reads what is here"),
+        (_, os) => bail!("there is no source for {os}: --source recorded:FILE plays a capture of another host"),
     }
 }
 
-/// Identity and name of this host.
-fn own_identity() -> anyhow::Result<(String, String)> {
-    let name = rustix::system::uname().nodename().to_str().context("the host's name is not UTF-8")?.to_owned();
-    Ok((name.clone(), name))
+fn live_linux(config: &Config) -> Opened {
+    let mut files = linux::Live::new(&config.linux.root, Arc::new(SystemClock));
+    let host = linux::identity(&mut files);
+    let options = linux::Options { top_processes: config.linux.top_processes };
+    let sources: Vec<Box<dyn Source>> =
+        vec![Box::new(Linux::with(files, options)), Box::new(Dtrace::start(config.dtrace.clone()))];
+    Opened { sources, host: (host.id, host.name) }
 }
 
-/// Resident memory of this process, bytes, where the platform says it in a file.
-pub fn own_rss() -> Option<u64> {
-    let statm = std::fs::read_to_string("/proc/self/statm").ok()?;
-    let pages: u64 = statm.split_ascii_whitespace().nth(1)?.parse().ok()?;
-    Some(pages * rustix::param::page_size() as u64)
+#[cfg(target_os = "illumos")]
+fn live_kstat(config: &Config) -> anyhow::Result<Opened> {
+    let kstat = KstatSource::live()?.with_zone_files("/etc/zones".into());
+    let sources: Vec<Box<dyn Source>> = vec![Box::new(kstat), Box::new(Dtrace::start(config.dtrace.clone()))];
+    Ok(Opened { sources, host: own_identity() })
+}
+
+#[cfg(not(target_os = "illumos"))]
+fn live_kstat(_: &Config) -> anyhow::Result<Opened> {
+    bail!("only illumos has kstats")
+}
+
+/// Name of this host, which is also its identity where nothing better is known.
+#[cfg(target_os = "illumos")]
+fn own_identity() -> (String, String) {
+    let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    (format!("host-{name}"), name)
 }

@@ -209,7 +209,10 @@ mod tests {
     fn text_speaks_in_peoples_units() {
         let (zone, frame) = frame();
         let text = text(&zone, &frame, &Filter::default());
-        assert!(text.contains("nsec_user 1.50s") && text.contains("physcap none") && text.contains("link=net0"), "{text}");
+        assert!(
+            text.contains("nsec_user 1.50s") && text.contains("physcap none") && text.contains("link=net0"),
+            "{text}"
+        );
     }
 
     #[test]

@@ -60,6 +60,14 @@ pub trait Source: Send {
     /// [`End`] where nothing more will ever come: a recording has been played. Anything else that goes wrong
     /// is reported in [`Sample::collect`].
     fn sample(&mut self, tick: Tick, sample: &mut Sample) -> Result<(), End>;
+
+    /// Reads again what the operator may have changed (SIGHUP).
+    fn reload(&mut self) {}
+
+    /// Ends what the source has started. True where one more sample brings what was left.
+    fn shutdown(&mut self) -> bool {
+        false
+    }
 }
 
 /// A source has no more samples.

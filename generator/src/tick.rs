@@ -33,7 +33,11 @@ impl Cadence {
         let into = now_ns % self.interval_ns;
         // Just after a tick's instant it is still due, unless it has been done.
         let this = now_ns - into;
-        if self.last_ns.is_some_and(|last| last < this && this - last >= self.interval_ns) { 0 } else { self.interval_ns - into }
+        if self.last_ns.is_some_and(|last| last < this && this - last >= self.interval_ns) {
+            0
+        } else {
+            self.interval_ns - into
+        }
     }
 
     /// The tick that is due at `now_ns`: the latest instant that has passed.

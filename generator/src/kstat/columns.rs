@@ -58,7 +58,8 @@ impl Columns {
             }
         }
         // What a family leaves out is left out, whatever frame.proto could hold.
-        targets.extend(family.ignore.iter().chain(&["zonename"]).map(|name| (*name, Target::Ignored)));
+        // Slots that a driver left without a name hold nothing.
+        targets.extend(family.ignore.iter().chain(&["zonename", ""]).map(|name| (*name, Target::Ignored)));
         Columns { targets, snaptime: spec.field("snaptime"), crtime: spec.field("crtime") }
     }
 

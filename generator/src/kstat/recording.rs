@@ -1,7 +1,7 @@
 //! Chains in JSON lines: what `zonescope-generator record --kstat` writes, and what other tools' captures look like.
 //!
 //! ```text
-//! {"zonescope": "recording", "version": 1, "source": "kstat", "page_size": 4096}
+//! {"zonescope": "kstat", "version": 1, "page_size": 4096}
 //! {"tick": {"utc_ns": 1371000000000000000, "hrtime_ns": 9918612653269438}}
 //! {"module": "zones", "instance": 6, "name": "web1", "class": "zone_misc", "crtime_ns": 1, "snaptime_ns": 2, "data": {"nsec_user": 3}}
 //! ```
@@ -54,7 +54,9 @@ impl Captures {
 #[serde(untagged)]
 enum Line {
     Kstat(KstatLine),
-    Tick { tick: TickLine },
+    Tick {
+        tick: TickLine,
+    },
     Head {
         #[serde(rename = "zonescope")]
         _form: String,
@@ -159,7 +161,7 @@ fn owned(line: KstatLine) -> OwnedKstat {
 /// # Errors
 /// Where it cannot be written.
 pub fn write_head(out: &mut impl Write, page_size: u64) -> std::io::Result<()> {
-    writeln!(out, r#"{{"zonescope": "recording", "version": 1, "source": "kstat", "page_size": {page_size}}}"#)
+    writeln!(out, r#"{{"zonescope": "kstat", "version": 1, "page_size": {page_size}}}"#)
 }
 
 /// Writes the beginning of a tick.

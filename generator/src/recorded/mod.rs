@@ -13,6 +13,7 @@
 //!
 //! Each may be compressed with zstd.
 
+pub mod linux;
 pub mod multiply;
 pub mod open;
 pub mod series;
@@ -30,6 +31,11 @@ pub trait Capture: Send {
     /// # Errors
     /// Where the file is gone.
     fn rewind(&mut self) -> std::io::Result<()>;
+
+    /// Id and name of the host that was captured, where the capture knows them.
+    fn host(&self) -> Option<(String, String)> {
+        None
+    }
 }
 
 /// How to play a capture.
@@ -55,6 +61,11 @@ impl Recorded {
     /// Plays `capture`.
     pub fn new(capture: Box<dyn Capture>, playing: Playing) -> Self {
         Recorded { capture, playing, shift_ns: 0, first_ns: None, last_ns: 0 }
+    }
+
+    /// Id and name of the host that was captured, where the capture knows them.
+    pub fn host(&self) -> Option<(String, String)> {
+        self.capture.host()
     }
 
     fn start_over(&mut self, interval_ns: u64) -> bool {

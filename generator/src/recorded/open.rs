@@ -5,6 +5,7 @@ use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use super::Capture;
+use super::linux::LinuxRecording;
 use super::series::Series;
 use crate::kstat::owned::Captured;
 use crate::kstat::recording::{self, Captures};
@@ -78,12 +79,20 @@ fn recognise(head: &[u8]) -> Option<Form> {
     let has = |key: &str| text.contains(&format!("\"{key}\""));
     match first.trim_start().chars().next()? {
         '[' if has("module") => Some(Form::KstatJ),
-        '{' if first.contains("\"zonescope\"") => {
-            Some(if first.contains("\"kstat\"") { Form::Chain } else { Form::Linux })
-        }
+        '{' if first.contains("\"zonescope\"") => recording(first),
         '{' if first.contains("\"module\"") => Some(Form::Chain),
         '{' if first.contains("\"zone\"") && first.contains("\"ticks\"") => Some(Form::Packets),
         _ if first.split_once('\t').is_some_and(|(left, _)| left.splitn(4, ':').count() == 4) => Some(Form::KstatP),
+        _ => None,
+    }
+}
+
+/// What a recording of ours says that it is, first of all: `{"zonescope": "linux", ...`.
+fn recording(first: &str) -> Option<Form> {
+    let value = first.split_once("\"zonescope\"")?.1.split('"').nth(1)?;
+    match value {
+        "linux" => Some(Form::Linux),
+        "kstat" => Some(Form::Chain),
         _ => None,
     }
 }
@@ -99,7 +108,7 @@ pub fn open(path: &Path) -> Result<Box<dyn Capture>, OpenError> {
         Form::Chain => kstats(path, recording::read(reader(path).map_err(io)?).map_err(io)?),
         Form::KstatP => kstats(path, text_p::read(reader(path).map_err(io)?).map_err(io)?),
         Form::KstatJ => kstats(path, text_j::read(reader(path).map_err(io)?).map_err(io)?),
-        Form::Linux => Err(OpenError::Unknown { path: path.to_owned() }),
+        Form::Linux => Ok(Box::new(LinuxRecording::open(path.to_owned()).map_err(io)?)),
     }
 }
 
@@ -121,8 +130,9 @@ mod tests {
     #[test]
     fn captures_are_recognised_by_their_beginning() {
         for (head, form) in [
-            ("{\"zonescope\": \"recording\", \"source\": \"linux\"}\n", Some(Form::Linux)),
-            ("{\"zonescope\": \"recording\", \"source\": \"kstat\"}\n", Some(Form::Chain)),
+            ("{\"zonescope\":\"linux\",\"version\":1}\n", Some(Form::Linux)),
+            ("{\"zonescope\": \"kstat\", \"version\": 1}\n", Some(Form::Chain)),
+            ("{\"zonescope\": \"rhubarb\"}\n", None),
             ("{\"module\": \"vmem\", \"instance\": 1}\n", Some(Form::Chain)),
             ("[{\n\t\"module\": \"acpi\",\n", Some(Form::KstatJ)),
             ("blkdeverr:0:blkdev0,err:\t\n", Some(Form::KstatP)),

@@ -11,8 +11,8 @@ pub(super) const FAMILY: KstatFamily = KstatFamily {
     modules: &["sderr"],
     select: |id| id.module.ends_with("err") && id.name.ends_with(",err"),
     owner: Owner::Host,
-    // what the disk is; and the nameless slots that blkdev leaves in its kstat
-    ignore: &["Vendor", "Product", "Revision", "Serial No", "Size", "Model", ""],
+    // what the disk is
+    ignore: &["Vendor", "Product", "Revision", "Serial No", "Size", "Model"],
     row: |frame, kstat| {
         let device = kstat.id.name.trim_end_matches(",err").to_owned();
         frame.disk_error.push(v1::DiskError { device, ..v1::DiskError::default() });
