@@ -1,0 +1,27 @@
+//! Any bytes: a frame that can be walked and written again as it was, or an error.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use zonescope_proto::{Family, Sink, Value, decode, encode, v1, walk};
+
+struct Count(usize);
+
+impl Sink for Count {
+    fn row<F: Family>(&mut self, row: &F) {
+        row.visit(&mut |_: usize, value: Option<Value<'_>>| self.0 += usize::from(value.is_some()));
+    }
+
+    fn custom(&mut self, row: &v1::Custom) {
+        self.0 += row.values.len();
+    }
+}
+
+fuzz_target!(|bytes: &[u8]| {
+    if let Ok(frame) = decode(bytes) {
+        walk(&frame, &mut Count(0));
+        let mut again = Vec::new();
+        if encode(&frame, &mut again).is_ok() {
+            assert_eq!(decode(&again).as_ref(), Ok(&frame));
+        }
+    }
+});
