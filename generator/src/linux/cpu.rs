@@ -2,7 +2,7 @@
 //!
 //! | | v2 | v1 |
 //! |---|---|---|
-//! | time | cpu.stat, us | cpuacct.usage_user, _sys, ns; cpuacct.stat, clock ticks, before Linux 4.8 |
+//! | time | cpu.stat, us | cpuacct.usage, ns, split ([`cputime`](super::cputime)) as cpuacct.usage_user and _sys, before Linux 4.8 cpuacct.stat, say |
 //! | throttling | cpu.stat, us | cpu.stat, ns |
 //! | quota | cpu.max | cpu.cfs_quota_us, cpu.cfs_period_us |
 //!
@@ -10,8 +10,9 @@
 
 use zonescope_proto::v1;
 
+use super::cputime::{Split, Splits};
 use super::hierarchy::Controller;
-use super::parse::{Malformed, Table, Unit, count_ranges, decimal_times, keyed, lines, number, single, words};
+use super::parse::{Field, Malformed, Table, Unit, count_ranges, decimal_times, keyed, lines, number, single, words};
 use super::reader::Reader;
 use super::zone::{Dir, Zone};
 use super::{Pass, core};
@@ -30,8 +31,10 @@ const V1: &Table<v1::Cpu> = &[
     ("throttled_time", Unit::Per(1000), |c| &mut c.throttled_usec),
 ];
 
-const V1_TICKS: &Table<v1::Cpu> =
-    &[("user", Unit::Same, |c| &mut c.nsec_user), ("system", Unit::Same, |c| &mut c.nsec_sys)];
+const V1_SINGLES: [(&str, Field<V1Times>); 2] =
+    [("cpuacct.usage_user", |t| &mut t.user), ("cpuacct.usage_sys", |t| &mut t.system)];
+
+const V1_TICKS: &Table<V1Times> = &[("user", Unit::Same, |t| &mut t.user), ("system", Unit::Same, |t| &mut t.system)];
 
 pub(super) fn read(pass: &mut Pass<'_>) {
     let reader = &mut pass.reader;
@@ -40,8 +43,9 @@ pub(super) fn read(pass: &mut Pass<'_>) {
     let ncpus = online(reader).or(Some(cores.len().saturating_sub(1) as u64).filter(|n| *n > 0));
     pass.host.cpu = read.and_then(|snaptime| of_host(reader, &cores, snaptime, ncpus));
     pass.host.core = read.map(|snaptime| core::rows(reader, &cores, snaptime)).unwrap_or_default();
+    pass.splits.begin();
     for zone in &mut pass.zones {
-        zone.frame.cpu = of_zone(reader, zone, ncpus);
+        zone.frame.cpu = of_zone(reader, zone, pass.splits, ncpus);
     }
 }
 
@@ -59,10 +63,10 @@ fn of_host(reader: &mut Reader<'_>, cores: &[core::Times], snaptime: i64, ncpus:
     Some(row)
 }
 
-fn of_zone(reader: &mut Reader<'_>, zone: &Zone<'_>, ncpus: Option<u64>) -> Option<v1::Cpu> {
+fn of_zone(reader: &mut Reader<'_>, zone: &Zone<'_>, splits: &mut Splits, ncpus: Option<u64>) -> Option<v1::Cpu> {
     let mut row = v1::Cpu { ncpus, ..v1::Cpu::default() };
     let accounting = zone.dir(Controller::Cpuacct);
-    row.snaptime = accounting.and_then(|dir| time(reader, dir, &mut row));
+    row.snaptime = accounting.and_then(|dir| time(reader, dir, &mut row, splits, zone.group.serial));
     if let Some(dir) = zone.dir(Controller::Cpu) {
         let read = if dir.unified {
             reader.take(&dir.file("cpu.max"), &mut row, cpu_max)
@@ -79,20 +83,33 @@ fn of_zone(reader: &mut Reader<'_>, zone: &Zone<'_>, ncpus: Option<u64>) -> Opti
 }
 
 /// Reads how much CPU time the group has used.
-fn time(reader: &mut Reader<'_>, dir: Dir<'_>, row: &mut v1::Cpu) -> Option<i64> {
+fn time(reader: &mut Reader<'_>, dir: Dir<'_>, row: &mut v1::Cpu, splits: &mut Splits, group: u64) -> Option<i64> {
     if dir.unified {
         return reader.take(&dir.file("cpu.stat"), row, |text, row| keyed(text, V2, row));
     }
-    let user = |text: &[u8], row: &mut v1::Cpu| single(text, Unit::Same, |c| &mut c.nsec_user, row);
-    let system = |text: &[u8], row: &mut v1::Cpu| single(text, Unit::Same, |c| &mut c.nsec_sys, row);
-    if let Some(at) = reader.take(&dir.file("cpuacct.usage_user"), row, user) {
-        reader.take(&dir.file("cpuacct.usage_sys"), row, system);
-        return Some(at);
+    let mut times = V1Times::default();
+    for (file, field) in V1_SINGLES {
+        reader.take(&dir.file(file), &mut times, |text, times| single(text, Unit::Same, field, times));
     }
-    let at = reader.take(&dir.file("cpuacct.stat"), row, |text, row| keyed(text, V1_TICKS, row))?;
-    row.nsec_user = row.nsec_user.map(|ticks| reader.ticks_ns(ticks));
-    row.nsec_sys = row.nsec_sys.map(|ticks| reader.ticks_ns(ticks));
+    if times.user.is_none() {
+        // In another unit, but only the shares count.
+        reader.take(&dir.file("cpuacct.stat"), &mut times, |text, times| keyed(text, V1_TICKS, times));
+    }
+    let total = |text: &[u8], times: &mut V1Times| single(text, Unit::Same, |t| &mut t.total, times);
+    let at = reader.take(&dir.file("cpuacct.usage"), &mut times, total)?;
+    let sampled = Split { user: times.user?, system: times.system? };
+    let split = splits.split(group, times.total?, sampled);
+    row.nsec_user = Some(split.user);
+    row.nsec_sys = Some(split.system);
     Some(at)
+}
+
+/// What v1 says of CPU time.
+#[derive(Default)]
+struct V1Times {
+    total: Option<u64>,
+    user: Option<u64>,
+    system: Option<u64>,
 }
 
 /// `max 100000`, or `50000 100000`: quota and period.

@@ -6,7 +6,8 @@
 //! | host | /proc/diskstats | the same |
 //!
 //! Only whole disks are reported: what goes to a partition is counted by its disk too. What a zone writes
-//! through the page cache is its own in v2; in v1 it is charged to nobody.
+//! through the page cache is its own in v2; in v1 it is charged to nobody. Recent kernels (6.18 for one) count
+//! nothing in v1 until a throttle has been set for the disk, however high: until then the zone has no rows.
 
 use std::collections::HashMap;
 

@@ -13,7 +13,7 @@ pub(super) const MAX_DEPTH: usize = 16;
 pub(super) const MAX_FILE_BYTES: usize = 16 << 20;
 
 /// Most files kept open between ticks, if the process may open twice as many: each costs the kernel a page.
-pub(super) const MAX_OPEN_FILES: usize = 4096;
+pub(super) const MAX_OPEN_FILES: usize = 8192;
 
 /// Most rows of one family in one zone.
 pub(super) const MAX_FAMILY_ROWS: usize = MAX_ROWS;

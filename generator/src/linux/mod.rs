@@ -36,6 +36,7 @@
 
 mod core;
 mod cpu;
+mod cputime;
 mod discover;
 mod disk;
 mod files;
@@ -72,6 +73,7 @@ pub use live::Live;
 pub use record::{Bytes, Content, Record, Recorded, Recorder};
 
 use crate::source::{End, Sample, Source, Tick, ZoneSample};
+use cputime::Splits;
 use discover::Discovery;
 use net::Speeds;
 use reader::{Reader, Score, since_ns};
@@ -100,6 +102,7 @@ pub struct Linux<F> {
     discovery: Discovery,
     roster: Roster,
     speeds: Speeds,
+    splits: Splits,
     boot_time_ns: u64,
     zones_score: Score,
     scores: Vec<Vec<Score>>,
@@ -115,6 +118,7 @@ struct Pass<'a> {
     places: zone::Places<'a>,
     roster: &'a mut Roster,
     speeds: &'a mut Speeds,
+    splits: &'a mut Splits,
     /// When the host started; fixed at the first tick, since the kernel moves it when the clock is set and a
     /// process's identity must not follow.
     boot_time_ns: u64,
@@ -170,6 +174,7 @@ impl<F: Files> Linux<F> {
             discovery: Discovery::default(),
             roster: Roster::default(),
             speeds: Speeds::default(),
+            splits: Splits::default(),
             boot_time_ns: 0,
             zones_score: Score::new("zones"),
             scores: scores.collect(),
@@ -200,6 +205,7 @@ impl<F: Files> Linux<F> {
             places,
             roster: &mut self.roster,
             speeds: &mut self.speeds,
+            splits: &mut self.splits,
             boot_time_ns: self.boot_time_ns,
             top: self.options.top_processes,
         };

@@ -82,7 +82,7 @@ fn of_stat(process: &Process, name: &[u8], reader: &Reader<'_>, boot_time_ns: u6
 /// Adds what costs more to read. False where the process has ended.
 fn details(reader: &mut Reader<'_>, row: &mut v1::Process, names: &mut Names) -> bool {
     let pid = row.pid.to_string();
-    if reader.take_once(&["/proc/", &pid, "/status"], row, status).is_none() {
+    if reader.take(&["/proc/", &pid, "/status"], row, status).is_none() {
         return false;
     }
     reader.take_allowed(&["/proc/", &pid, "/io"], row, io);

@@ -72,7 +72,7 @@ impl<'a> Reader<'a> {
         project: impl FnOnce(&[u8], &mut R) -> Result<(), Malformed>,
     ) -> Option<i64> {
         self.join(parts);
-        let result = self.files.read(&self.path, &mut self.text);
+        let result = self.files.reread(&self.path, &mut self.text);
         if result.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied) {
             return None;
         }
