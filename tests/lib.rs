@@ -9,7 +9,7 @@
     reason = "tests fail by panicking and start processes"
 )]
 
-use std::io::Read;
+use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -45,9 +45,13 @@ pub fn free_endpoint() -> String {
     format!("tcp://127.0.0.1:{}", free_port())
 }
 
-/// Says that something was not tested, and why. `test.sh` gathers these lines.
+/// Says that something was not tested, and why; and tells test.sh, which lists it at its end.
 pub fn skipped(what: &str, why: &str) {
     eprintln!("SKIPPED: {what}: {why}");
+    if let Some(path) = std::env::var_os("ZONESCOPE_SKIPPED") {
+        let mut file = std::fs::OpenOptions::new().append(true).create(true).open(path).unwrap();
+        writeln!(file, "{what}: {why}").unwrap();
+    }
 }
 
 /// A process that ends with its test.
