@@ -360,3 +360,58 @@ proptest! {
         prop_assert_eq!(first.zones.len(), second.zones.len());
     }
 }
+
+/// A v2 system of which nothing is known but its groups: path and inode.
+fn groups(groups: &[(&str, u64)]) -> Record {
+    let mount = "/sys/fs/cgroup";
+    let mut record = Record::default();
+    let mounts = linux::Bytes::from(format!("31 23 0:26 / {mount} rw - cgroup2 cgroup2 rw\n").as_bytes());
+    record.files.insert("/proc/self/mountinfo".to_owned(), linux::Content { at: 0, text: mounts });
+    record.lists.insert("/proc".to_owned(), Vec::new());
+    for (path, inode) in groups {
+        let (parent, name) = path.rsplit_once('/').unwrap();
+        record.lists.entry(format!("{mount}{parent}")).or_default().push(format!("{name}/"));
+        record.lists.entry(format!("{mount}{path}")).or_default();
+        record.nodes.insert(format!("{mount}{path}"), linux::Node { inode: *inode, links: 3, bytes: 0 });
+    }
+    record
+}
+
+fn play(linux: &mut Linux<Recorded>, record: Record) -> Sample {
+    linux.files().play(record);
+    sample(linux)
+}
+
+#[test]
+fn a_service_that_is_started_again_is_another_instance_of_the_same_zone() {
+    let mut linux = Linux::with(Recorded::default(), Options::default());
+    let web = ZoneName::new("web.service").unwrap();
+    let id = |sample: &Sample| sample.zones[&web].zone.id;
+    assert_eq!(id(&play(&mut linux, groups(&[("/web.service", 70)]))), 70);
+    let again = play(&mut linux, groups(&[("/web.service", 90)]));
+    assert_eq!((id(&again), again.zones.len()), (90, 2));
+}
+
+#[test]
+fn zones_beyond_the_limit_are_counted_and_the_rest_goes_on() {
+    let paths: Vec<(String, u64)> = (0..4100).map(|i| (format!("/job{i}.service"), 1000 + i)).collect();
+    let paths: Vec<(&str, u64)> = paths.iter().map(|(path, inode)| (path.as_str(), *inode)).collect();
+    let sample = play(&mut Linux::with(Recorded::default(), Options::default()), groups(&paths));
+    assert_eq!(sample.zones.len(), 4096 + 1);
+    let zones = sample.collect.iter().find(|row| row.family == "zones").unwrap();
+    assert_eq!((zones.rows, zones.drops), (Some(4097), Some(4)));
+    // The youngest are left out.
+    assert!(!sample.zones.contains_key(&ZoneName::new("job4099.service").unwrap()));
+}
+
+#[test]
+fn a_process_that_is_moved_is_found_in_its_new_zone() {
+    const LATEST: usize = 16;
+    let root = unpack("v2-systemd");
+    let mut linux = Linux::with(live(&root), Options::default());
+    let has = |sample: &Sample, zone: &str| frame(sample, zone).process.iter().any(|p| p.pid == 801);
+    assert!(has(&sample(&mut linux), "nginx.service"));
+    fs::write(root.path().join("proc/801/cgroup"), "0::/batch/nightly\n").unwrap();
+    let moved = (0..LATEST).any(|_| has(&sample(&mut linux), "batch_nightly"));
+    assert!(moved, "not within {LATEST} ticks");
+}

@@ -39,7 +39,7 @@ const V1_TICKS: &Table<V1Times> = &[("user", Unit::Same, |t| &mut t.user), ("sys
 pub(super) fn read(pass: &mut Pass<'_>) {
     let reader = &mut pass.reader;
     let mut cores = Vec::new();
-    let read = reader.take(&["/proc/stat"], &mut cores, |text, cores| core::project(text, cores));
+    let read = reader.take(&["/proc/stat"], &mut cores, core::project);
     let ncpus = online(reader).or(Some(cores.len().saturating_sub(1) as u64).filter(|n| *n > 0));
     pass.host.cpu = read.and_then(|snaptime| of_host(reader, &cores, snaptime, ncpus));
     pass.host.core = read.map(|snaptime| core::rows(reader, &cores, snaptime)).unwrap_or_default();

@@ -43,6 +43,7 @@ mod files;
 mod hierarchy;
 mod host;
 mod host_memory;
+mod identify;
 mod limits;
 mod live;
 mod memory;

@@ -82,16 +82,16 @@ fn of_stat(process: &Process, name: &[u8], reader: &Reader<'_>, boot_time_ns: u6
 /// Adds what costs more to read. False where the process has ended.
 fn details(reader: &mut Reader<'_>, row: &mut v1::Process, names: &mut Names) -> bool {
     let pid = row.pid.to_string();
-    if reader.take(&["/proc/", &pid, "/status"], row, status).is_none() {
+    if reader.take_of_process(&pid, "/status", row, status).is_none() {
         return false;
     }
-    reader.take_allowed(&["/proc/", &pid, "/io"], row, io);
-    reader.take_allowed(&["/proc/", &pid, "/schedstat"], row, schedstat);
+    reader.take_of_process(&pid, "/io", row, io);
+    reader.take_of_process(&pid, "/schedstat", row, schedstat);
     row.files = open_files(reader, &pid, names);
     true
 }
 
-/// `Uid:	real	effective	saved	filesystem`
+/// The line `Uid:` has the real, effective, saved and file system user.
 fn status(text: &[u8], row: &mut v1::Process) -> Result<(), Malformed> {
     let mut ids = super::parse::lines(text).find_map(|line| line.strip_prefix(b"Uid:")).map(words);
     let effective = ids.as_mut().and_then(|ids| ids.nth(1));

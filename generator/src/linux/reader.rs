@@ -52,26 +52,15 @@ impl<'a> Reader<'a> {
         self.finish(result, row, project)
     }
 
-    /// The same of a file that may not be read again: one of a process, or asked for now and then.
-    pub(super) fn take_once<R: ?Sized>(
+    /// The same of a file of a process, which may be its own business: what we may not read is absent.
+    pub(super) fn take_of_process<R: ?Sized>(
         &mut self,
-        parts: &[&str],
+        pid: &str,
+        file: &str,
         row: &mut R,
         project: impl FnOnce(&[u8], &mut R) -> Result<(), Malformed>,
     ) -> Option<i64> {
-        self.join(parts);
-        let result = self.files.read(&self.path, &mut self.text);
-        self.finish(result, row, project)
-    }
-
-    /// The same of a file that may be another's own business: what we may not read is absent.
-    pub(super) fn take_allowed<R: ?Sized>(
-        &mut self,
-        parts: &[&str],
-        row: &mut R,
-        project: impl FnOnce(&[u8], &mut R) -> Result<(), Malformed>,
-    ) -> Option<i64> {
-        self.join(parts);
+        self.join(&["/proc/", pid, file]);
         let result = self.files.reread(&self.path, &mut self.text);
         if result.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied) {
             return None;

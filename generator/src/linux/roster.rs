@@ -65,7 +65,7 @@ impl Roster {
         for name in pids.directories() {
             let Ok(pid) = name.parse() else { continue };
             let mut line = None;
-            reader.take(&["/proc/", name, "/stat"], &mut line, |text, line| {
+            reader.take_of_process(name, "/stat", &mut line, |text, line| {
                 let (name, stat) = stat::parse(text).ok_or(parse::Malformed("not the line of a process"))?;
                 let start = self.names.len();
                 self.names.extend_from_slice(name);
@@ -116,7 +116,7 @@ impl Roster {
         let has_lost_it = known.group.is_none_or(|group| group != 0 && !serials.contains_key(&group));
         if is_young || has_lost_it || (self.round + u64::from(pid)).is_multiple_of(LOOK_EVERY) {
             let mut zone = None;
-            let look = reader.take_once(&["/proc/", name, "/cgroup"], &mut zone, |text, zone| {
+            let look = reader.take_of_process(name, "/cgroup", &mut zone, |text, zone| {
                 *zone = innermost(text, zones, places);
                 Ok(())
             });
