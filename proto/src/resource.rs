@@ -234,7 +234,7 @@ fn cpu(pair: &Pair<'_>) -> Usage {
     let (saturation, saturation_unit) =
         first([(share(pressure(pair).as_ref(), |p| p.cpu_some), "share of time"), (waiting, "threads")]);
     let forks = rows.and_then(|r| {
-        r.per_second(&[|c| c.forkfail_cap, |c| c.forkfail_noproc, |c| c.forkfail_nomem, |c| c.forkfail_misc])
+        r.per_second_bits(32, &[|c| c.forkfail_cap, |c| c.forkfail_noproc, |c| c.forkfail_nomem, |c| c.forkfail_misc])
     });
     let refused = pair.one(|f| f.pids.as_ref(), |_| (None, None)).and_then(|r| r.per_second(&[|p| p.events_max]));
     Usage {
