@@ -667,8 +667,11 @@ try() {
         "$t_collector" top --connect "$t_endpoint" ${seconds:+--seconds "$seconds"} || t_code=$?
         [ "$t_code" = 0 ] || [ "$interrupted" = yes ] || [ "$t_code" = 130 ] || t_failed="the live table ended with code $t_code"
     fi
-    alive "$t_generator_pid" || ended_early generator
-    alive "$t_collector_pid" || ended_early collector
+    # Ctrl-C at a terminal goes to the daemons as well, and they end in order by themselves.
+    if [ "$interrupted" = no ]; then
+        alive "$t_generator_pid" || ended_early generator
+        alive "$t_collector_pid" || ended_early collector
+    fi
     trap 'exit 130' INT
     stop_children
     [ -z "${t_failed:-}" ] || fail "$t_failed"
@@ -740,4 +743,5 @@ load_parts() {
     done
 }
 
-main "$@"
+# In braces: a download that is cut off within this line is a syntax error too.
+{ main "$@"; }

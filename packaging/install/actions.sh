@@ -17,7 +17,9 @@ install_role() {
         ! listening "$ir_port" || refuse "port $ir_port is taken by another program: free it, or name another with --bind"
     fi
     make_stage "$role"
+    make_config
 
+    # Nothing was changed up to here; nothing is refused from here on.
     put_dir "$installed"
     put_config
     put_programs "$role"

@@ -21,7 +21,10 @@ planned_dirs='' # --dry-run: said already
 
 # put_dir DIR: with its parents, each of which is written down if it is made here.
 put_dir() {
-    [ ! -d "$1" ] || return 0
+    if [ -d "$1" ]; then
+        adopt_dir "$1"
+        return 0
+    fi
     case " $planned_dirs " in *" $1 "*) return 0 ;; esac
     put_dir "$(dirname "$1")"
     change "make the directory $1" mkdir "$1"
@@ -29,6 +32,13 @@ put_dir() {
     [ -d "$installed" ] || return 0
     for pd_dir in $made_dirs; do record dir "$pd_dir"; done
     made_dirs=''
+}
+
+# A directory that another role made is this one's too, so that the last of them removes it.
+adopt_dir() {
+    if [ "$1" = / ] || [ ! -d "$installed" ]; then return 0; fi
+    adopt_dir "$(dirname "$1")"
+    ! grep -qxF "dir $1" "$installed"/* 2>/dev/null || record dir "$1"
 }
 
 # put_file SOURCE TARGET MODE: replaced in one step, so that a running program keeps its old file.
@@ -85,24 +95,30 @@ config_set() {
 
 set_in_work() { config_set "$work/config" "$1" "$2" > "$work/config.set" && mv "$work/config.set" "$work/config"; }
 
-# --config FILE, or the configuration that is there, or the default one; with --bind and --connect in it.
-put_config() {
-    pc_file=$etc/$role.toml
+# Makes $work/config, which will be the configuration: --config FILE, or the one that is there, or the default one;
+# with --bind and --connect in it. The program must accept it.
+make_config() {
     make_work
     if [ -n "$config" ]; then
         cp "$config" "$work/config"
-    elif [ -f "$pc_file" ]; then
-        cp "$pc_file" "$work/config"
+    elif [ -f "$etc/$role.toml" ]; then
+        cp "$etc/$role.toml" "$work/config"
     else
-        fill_in "$stage/packaging/config/$role.toml" > "$work/config"
+        cp "$stage/packaging/config/$role.toml" "$work/config"
+        # Its built-in default is Linux's.
+        [ "$os" = linux ] || [ "$role" != collector-columnar ] || set_in_work root "\"$var/$role\""
     fi
     [ -z "$bind" ] || set_in_work bind "\"$bind\""
     if [ -n "$connect" ]; then
-        pc_list=''
-        for pc_endpoint in $connect; do pc_list="$pc_list${pc_list:+, }\"$pc_endpoint\""; done
-        set_in_work connect "[$pc_list]"
+        mc_list=''
+        for mc_endpoint in $connect; do mc_list="$mc_list${mc_list:+, }\"$mc_endpoint\""; done
+        set_in_work connect "[$mc_list]"
     fi
     check_config "$stage/bin/zonescope-$role" "$work/config"
+}
+
+put_config() {
+    pc_file=$etc/$role.toml
     put_dir "$etc"
     record config "$pc_file"
     ! cmp -s "$work/config" "$pc_file" || return 0

@@ -4,6 +4,8 @@ set -u
 
 export MACHINE=/machine CALLS=/machine/calls
 : > "$CALLS"
+: > /machine/daemons
+chmod 666 /machine/daemons # daemons write to it, whoever they run as
 stand_ins=/src/tests/install/stand-ins
 shell=${MACHINE_SHELL:-sh}
 
@@ -55,7 +57,7 @@ calls_are() {
 # What differs from the machine as it was, below /, other than where tests themselves write. The account files' own
 # backups (passwd- and the like) are useradd's, of its own doing and there before.
 changes() {
-    ( cd /machine/upper && find . ! -path . | sed 's|^\.||' ) |
+    ( cd /machine/upper && find . ! -path . | sed 's|^\.||' | sort ) |
         grep -Ev '^/(src|machine|tmp|run|proc|dev)(/|$)|^/etc/(passwd|group|shadow|gshadow)-$|^/etc/\.pwd\.lock$' |
         while read -r c_path; do
             c_old=/machine/lower$c_path

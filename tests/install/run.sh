@@ -31,37 +31,44 @@ machine_works() {
         { skip "all of it: no throw-away copy of this machine can be made (unshare and overlayfs)"; return 1; }
 }
 
-passed=0 failed=0
-run() { # run FILE FUNCTION SHELL
+# one FILE FUNCTION SHELL: runs it, and prints its result in one piece.
+one() {
     name="$(basename "$1" .sh)/$2${3:+ (${3##*/})}"
-    case $name in *"$pattern"*) ;; *) return 0 ;; esac
     log=$(mktemp)
     if MACHINE_TEST="sh tests/install/case.sh $1 $2" MACHINE_SHELL=${3:-sh} MACHINE_SOURCE=$root sh "$here/machine.sh" > "$log" 2>&1; then
-        passed=$((passed + 1))
         echo "ok      $name"
     elif grep -q '^SKIP: ' "$log"; then
         skip "$name: $(sed -n 's/^SKIP: //p' "$log" | head -n 1)"
     else
-        failed=$((failed + 1))
-        echo "FAILED  $name"
-        sed 's/^/        /' "$log"
+        echo "FAILED  $name
+$(sed 's/^/        /' "$log")"
     fi
     rm -f "$log"
 }
 
-machine_works || exit 0
-cd "$root" || exit 1
-for file in tests/install/cases/*.sh; do
-    # shellcheck disable=SC2013 # names, one a line
-    for function in $(sed -n 's/^\(test_[a-z0-9_]*\)() {.*/\1/p' "$file"); do
-        if grep -q "^$function() { # every shell" "$file"; then
-            shells | sort -u | while read -r shell; do echo "$shell"; done > "${TMPDIR:-/tmp}/zonescope-shells.$$"
-            while read -r shell <&3; do run "$file" "$function" "$shell"; done 3< "${TMPDIR:-/tmp}/zonescope-shells.$$"
-            rm -f "${TMPDIR:-/tmp}/zonescope-shells.$$"
-        else
-            run "$file" "$function" ''
-        fi
+# A line per run: FILE FUNCTION SHELL.
+list() {
+    for file in tests/install/cases/*.sh; do
+        sed -n 's/^\(test_[a-z0-9_]*\)() {\(.*\)/\1 \2/p' "$file" | while read -r function comment; do
+            case $(basename "$file" .sh)/$function in *"$pattern"*) ;; *) continue ;; esac
+            case $comment in
+                *'every shell'*) shells | sort -u | sed "s|^|$file $function |" ;;
+                *) echo "$file $function" ;;
+            esac
+        done
     done
-done
+}
+
+cd "$root" || exit 1
+if [ "${1:-}" = --one ]; then
+    one "$2" "$3" "${4:-}${5:+ $5}"
+    exit 0
+fi
+machine_works || exit 0
+results=$(mktemp)
+# They mostly wait: more at once than there are processors.
+list | xargs -P "${INSTALL_TESTS_AT_ONCE:-4}" -L 1 sh "$here/run.sh" --one | tee "$results"
+passed=$(grep -c '^ok ' "$results") failed=$(grep -c '^FAILED ' "$results")
+rm -f "$results"
 echo "$passed passed, $failed failed"
-[ $failed = 0 ]
+[ "$failed" = 0 ]

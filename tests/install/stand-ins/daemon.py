@@ -11,7 +11,6 @@ program = os.path.basename(sys.argv[0])
 command = sys.argv[1] if len(sys.argv) > 1 else ''
 with open('/machine/daemons', 'a') as log:
     log.write(' '.join([program] + sys.argv[1:]) + '\n')
-os.chmod('/machine/daemons', 0o666)
 
 if '--version' in sys.argv:
     print(program, VERSION)
