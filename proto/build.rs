@@ -1,5 +1,6 @@
 //! Derives everything from frame.proto: the prost types (zonescope.v1.rs) and the families (families.rs):
-//! a table of what each field is, and the code that walks and fills a family's fields by number.
+//! a table of what each field is, and the code that walks and fills a family's fields by number. recovery.proto gives
+//! types only.
 //!
 //! protox compiles the .proto, so no protoc has to be installed.
 
@@ -12,15 +13,18 @@ const PACKAGE: &str = "zonescope.v1";
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed=frame.proto");
+    println!("cargo:rerun-if-changed=recovery.proto");
     let out = PathBuf::from(std::env::var("OUT_DIR")?);
 
     let mut compiler = protox::Compiler::new(["."])?;
-    compiler.include_imports(true).include_source_info(true).open_file("frame.proto")?;
+    compiler.include_imports(true).include_source_info(true).open_files(["frame.proto", "recovery.proto"])?;
     let pool = compiler.descriptor_pool();
 
     let mut config = prost_build::Config::new();
     config.out_dir(&out);
     config.enable_type_names();
+    // Recovered frames are slices of the reply they came in.
+    config.bytes([".zonescope.v1.RecoveryReply.frame"]);
     config.compile_fds(compiler.file_descriptor_set())?;
 
     std::fs::write(out.join("families.rs"), families(&pool)?)?;

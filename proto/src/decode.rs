@@ -48,6 +48,9 @@ pub enum DecodeError {
         /// How many there may be.
         limit: usize,
     },
+    /// Numbers from the second to before the first, or from 0.
+    #[error("the numbers {0} to {1}")]
+    Range(u64, u64),
     /// A distribution whose bounds and counts do not pair.
     #[error("a distribution with {lower} lower bounds, {upper} upper bounds and {count} counts")]
     Unpaired {
@@ -84,15 +87,22 @@ pub fn decode(bytes: &[u8]) -> Result<v1::Frame, DecodeError> {
     if bytes.len() > MAX_FRAME_BYTES {
         return Err(DecodeError::TooLarge(bytes.len()));
     }
-    count_rows(bytes)?;
+    count_fields(bytes, |tag| match tag {
+        ANNOUNCEMENT => Some(("announcements", MAX_ANNOUNCEMENTS)),
+        _ if REPEATED.contains(&tag) => Some(("rows of one family", MAX_ROWS)),
+        _ => None,
+    })?;
     let frame = v1::Frame::decode(bytes).map_err(|e| DecodeError::Malformed(e.to_string()))?;
     check_header(&frame)?;
     check_nested(&frame)?;
     Ok(frame)
 }
 
-/// Counts the rows of every repeated field by its tags alone.
-fn count_rows(mut bytes: &[u8]) -> Result<(), DecodeError> {
+/// Counts repeated fields by their tags alone; `limit_of` names those that have a limit, by their number.
+pub(crate) fn count_fields(
+    mut bytes: &[u8],
+    limit_of: impl Fn(u32) -> Option<(&'static str, usize)>,
+) -> Result<(), DecodeError> {
     let malformed = |what: &str| DecodeError::Malformed(what.to_owned());
     let mut counts = [0usize; 64];
     while !bytes.is_empty() {
@@ -112,16 +122,10 @@ fn count_rows(mut bytes: &[u8]) -> Result<(), DecodeError> {
         };
         bytes = bytes.get(skip..).ok_or_else(|| malformed("cut off"))?;
 
-        if REPEATED.contains(&tag) {
+        if let Some((what, most)) = limit_of(tag) {
             let count = &mut counts[tag as usize % counts.len()];
             *count += 1;
-            let (what, limit) = match tag {
-                ANNOUNCEMENT => ("announcements", MAX_ANNOUNCEMENTS),
-                _ => ("rows of one family", MAX_ROWS),
-            };
-            if *count > limit {
-                return Err(DecodeError::TooMany { what, count: *count, limit });
-            }
+            limit(what, *count, most)?;
         }
     }
     Ok(())
@@ -199,7 +203,7 @@ fn check_text(text: &str) -> Result<(), DecodeError> {
     limit("bytes of text", text.len(), MAX_TEXT_BYTES)
 }
 
-fn limit(what: &'static str, count: usize, limit: usize) -> Result<(), DecodeError> {
+pub(crate) fn limit(what: &'static str, count: usize, limit: usize) -> Result<(), DecodeError> {
     if count > limit { Err(DecodeError::TooMany { what, count, limit }) } else { Ok(()) }
 }
 

@@ -31,6 +31,23 @@ pub const MAX_LABELS: usize = 64;
 /// Most topics that one host frame announces.
 pub const MAX_ANNOUNCEMENTS: usize = 65_536;
 
+/// Most ranges in one request for missed frames.
+pub const MAX_RANGES: usize = 1024;
+
+/// Largest request for missed frames, in bytes: the most ranges with the longest names, and room.
+pub const MAX_REQUEST_BYTES: usize = MAX_RANGES * (MAX_ZONE_NAME_BYTES + 32) + 4096;
+
+/// Largest reply to one, in bytes. A generator stops well before; one frame of any size always fits.
+pub const MAX_REPLY_BYTES: usize = 4 * MAX_FRAME_BYTES;
+
+/// Most frames in a reply.
+pub const MAX_REPLY_FRAMES: usize = 8192;
+
+/// Most missing ranges in a reply.
+pub const MAX_MISSING: usize = 4 * MAX_RANGES;
+
+const _: () = assert!(MAX_REQUEST_BYTES < MAX_FRAME_BYTES);
+const _: () = assert!(MAX_MISSING * (MAX_ZONE_NAME_BYTES + 64) + 2 * MAX_FRAME_BYTES < MAX_REPLY_BYTES);
 const _: () = assert!(MAX_TOPIC_BYTES < MAX_TEXT_BYTES);
 const _: () = assert!(MAX_ROWS < MAX_ANNOUNCEMENTS);
 const _: () = assert!(MAX_TEXT_BYTES * MAX_LABELS < MAX_FRAME_BYTES);
