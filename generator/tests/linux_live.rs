@@ -69,6 +69,18 @@ impl Group {
         self.directories.iter().map(|directory| directory.join(name)).find(|file| file.exists())
     }
 
+    /// A group inside it.
+    fn inner(&self, name: &str) -> Group {
+        let directories: Vec<PathBuf> = self.directories.iter().map(|directory| directory.join(name)).collect();
+        directories.iter().for_each(|directory| fs::create_dir(directory).unwrap());
+        Group { name: format!("{}_{name}", self.name), directories }
+    }
+
+    /// What a shell runs to move itself into it.
+    fn enter(&self) -> String {
+        self.directories.iter().map(|d| format!("echo $$ > '{}/cgroup.procs'; ", d.display())).collect()
+    }
+
     /// Starts a shell command in the group, with the words behind `$@` after its own.
     #[allow(clippy::disallowed_methods, reason = "a test needs somebody to watch")]
     fn start(&self, script: &str, task: &str) -> Helper {
@@ -125,6 +137,16 @@ impl Drop for Helper {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+/// A process that does nothing until it is dropped.
+struct Sleeper(Child);
+
+impl Drop for Sleeper {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 
@@ -264,8 +286,7 @@ fn a_zone_s_disk_writes_are_what_was_written() {
     watch.sample();
     let file = directory.path().join("written");
     let script = format!("exec dd if=/dev/zero of='{}' bs=1M count=32 oflag=direct", file.display());
-    let enter: String =
-        group.directories.iter().map(|d| format!("echo $$ > '{}/cgroup.procs'; ", d.display())).collect();
+    let enter = group.enter();
     let output = Command::new("sh").args(["-c", &format!("{enter}{script}")]).output().unwrap();
     if !output.status.success() {
         return skipped("no direct I/O on the temporary directory").unwrap_or(());
@@ -332,4 +353,34 @@ fn groups_that_come_and_go_while_they_are_read_are_no_errors() {
         stop.store(true, Ordering::Relaxed);
         assert!(failed.is_empty(), "{failed:?}");
     });
+}
+
+/// What a tick costs: `cargo test -p zonescope-generator --test linux_live cost -- --ignored --nocapture`
+#[test]
+#[ignore = "a measurement"]
+#[allow(clippy::disallowed_methods, reason = "a test needs somebody to watch")]
+fn cost_of_a_tick() {
+    const TICKS: u32 = 20;
+    let Some(group) = Group::make("cost") else { return };
+    let (mut zones, mut sleepers) = (Vec::new(), Vec::new());
+    for count in [10, 100, 500] {
+        while zones.len() < count {
+            let zone = group.inner(&format!("zone{}", zones.len()));
+            let sleeper = Command::new("sh").args(["-c", &format!("{}exec sleep 600", zone.enter())]).spawn().unwrap();
+            sleepers.push(Sleeper(sleeper));
+            zones.push(zone);
+        }
+        let mut watch = Watch::new();
+        // The first tick opens the files, and ranks by all the time that was ever used.
+        watch.sample();
+        let (start, mut bytes) = (cpu_time(), 0);
+        for _ in 0..TICKS {
+            bytes = watch.sample().zones.values().map(|zone| zonescope_proto::Message::encoded_len(&zone.frame)).sum();
+        }
+        let each = (cpu_time() - start) / TICKS;
+        println!(
+            "{count} zones in {} hierarchies: {each:?} of CPU time a tick, {bytes} bytes of frames",
+            group.directories.len()
+        );
+    }
 }
