@@ -8,8 +8,9 @@
 //! # Whose kstat is it
 //! By its statistic `zonename` where it has one: names are cut at 30 characters and ids are used again. Else by its
 //! instance, for modules whose instance is the zone id (zones, memory_cap, zone_vfs, zone_zfs, caps, tcp; not link).
-//! `ip` and `udp` have instance 0 in every network stack: such a kstat belongs to the zone that we run in, which is the only one
-//! of the chain where there is no `zones:0`. Everything else is the host's: `global`.
+//! `ip` and `udp` have instance 0 in every network stack, and other zones' are not shown even to the global zone: such a
+//! kstat is that of the zone that we run in, which is the only one of the chain where there is no `zones:0`. A VM's are
+//! found by its name. Everything else is the host's: `global`.
 //!
 //! # What can go wrong
 //! A kstat that vanishes between update and read is left out. A statistic that frame.proto does not know is counted as a
@@ -25,15 +26,17 @@ pub mod owned;
 pub mod recording;
 pub mod text_j;
 pub mod text_p;
+mod zone_files;
 pub mod zones;
 
 use std::collections::HashSet;
 use std::time::Instant;
 
-use zonescope_proto::{FAMILIES, ZoneName, v1};
+use zonescope_proto::{FAMILIES, v1};
 
 use chain::{Chain, Id, Kstat, Moment, Skipped};
 use columns::{Columns, Filled};
+use families::host::Host;
 use families::{KstatFamily, Owner, Row};
 use zones::Zones;
 
@@ -103,20 +106,19 @@ impl KstatSource {
             (working.rows, working.duration_ns, working.error) = (0, 0, None);
         }
         let zones = &mut self.zones;
-        zones.begin();
-        let mut skipped = self.chain.visit(&|id| id.module == "zones", &mut |kstat| zones.learn(&kstat));
-        zones.end(sample);
+        zones.begin(sample);
+        let mut skipped = self.chain.visit(&Zones::wants, &mut |kstat| zones.learn(&kstat));
 
         let mut reading = Reading {
             working: &mut self.working,
-            zones: &self.zones,
+            zones: &mut self.zones,
             named: &mut self.named,
-            sample,
             hrtime_ns: moment.hrtime_ns,
             host: Host { page_size: moment.page_size, ..Host::default() },
         };
         let rest = self.chain.visit(&wanted, &mut |kstat| reading.kstat(&kstat));
         reading.finish();
+        self.zones.end(sample);
         skipped.kstats += rest.kstats;
         skipped.reason = rest.reason.or(skipped.reason);
         skipped
@@ -190,30 +192,18 @@ pub fn wanted(id: Id<'_>) -> bool {
     families::FAMILIES.iter().any(|f| (f.select)(id)) || families::host::wanted(id)
 }
 
-/// What concerns all zones.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Host {
-    /// CPUs online.
-    pub ncpus: Option<u64>,
-    /// Physical memory, pages.
-    pub physmem: Option<u64>,
-    /// Bytes.
-    pub page_size: u64,
-}
-
 /// One tick's second visit.
 struct Reading<'a> {
     working: &'a mut [Working],
-    zones: &'a Zones,
+    zones: &'a mut Zones,
     named: &'a mut HashSet<String>,
-    sample: &'a mut Sample,
     hrtime_ns: Option<u64>,
     host: Host,
 }
 
 impl Reading<'_> {
     fn kstat(&mut self, kstat: &Kstat<'_>) {
-        families::host::learn(&mut self.host, kstat);
+        self.host.learn(kstat);
         for index in 0..self.working.len() {
             if (self.working[index].family.select)(kstat.id) {
                 self.family(index, kstat);
@@ -223,15 +213,13 @@ impl Reading<'_> {
 
     fn family(&mut self, index: usize, kstat: &Kstat<'_>) {
         let started = Instant::now();
-        let working = &self.working[index];
-        let Some(zone) = self.owner(working.family.owner, kstat) else { return };
+        let Some(zone) = self.owner(self.working[index].family.owner, kstat) else { return };
         let working = &mut self.working[index];
         let snaptime = kstat.snaptime_ns.map(|snap| {
             let reference = *self.hrtime_ns.get_or_insert(snap);
             snap.cast_signed().wrapping_sub(reference.cast_signed())
         });
-        let frame = &mut self.sample.zone(&zone).frame;
-        match (working.family.row)(frame, kstat) {
+        match (working.family.row)(self.zones.frame(zone), kstat) {
             Row::Fill(fields) => {
                 let filled = working.columns.fill(fields, kstat, snaptime);
                 working.rows += 1;
@@ -243,34 +231,40 @@ impl Reading<'_> {
         working.duration_ns += u64::try_from(started.elapsed().as_nanos()).unwrap_or(0);
     }
 
-    fn owner(&self, owner: Owner, kstat: &Kstat<'_>) -> Option<ZoneName> {
-        match owner {
-            Owner::Host => Some(ZoneName::global()),
-            Owner::Zone => match kstat.zonename() {
-                Some(name) => Some(self.zones.named(name)),
-                None => self.zones.numbered(kstat.id.instance),
-            },
-            Owner::Link => Some(match kstat.zonename() {
-                Some(name) => self.zones.named(name),
-                None => ZoneName::global(),
-            }),
-            Owner::Stack if kstat.id.instance == 0 => self.zones.own(),
-            Owner::Stack => self.zones.numbered(kstat.id.instance),
+    fn owner(&mut self, owner: Owner, kstat: &Kstat<'_>) -> Option<usize> {
+        let zones = &mut *self.zones;
+        match (owner, kstat.zonename()) {
+            (Owner::Host, _) => Some(zones.global()),
+            (Owner::Zone, Some(name)) => {
+                let zone = zones.named(name);
+                zones.note_id(zone, kstat.id.instance);
+                Some(zone)
+            }
+            (_, Some(name)) => Some(zones.named(name)),
+            (Owner::Zone | Owner::NumberedStack, None) => zones.numbered(kstat.id.instance),
+            (Owner::Link, None) => Some(zones.global()),
+            (Owner::Stack, None) => Some(zones.of_stack_zero()),
+            (Owner::Vm, None) => Some(zones.of_vm(kstat.id.instance)),
         }
     }
 
     /// What was learnt of the host belongs to every zone: the capacity of those without a cap.
     fn finish(self) {
-        let Host { ncpus, physmem, page_size } = self.host;
-        for zone in self.sample.zones.values_mut() {
-            if let Some(cpu) = &mut zone.frame.cpu {
-                cpu.ncpus = ncpus;
+        let host = self.host;
+        let own = self.zones.own();
+        if let Some(cpu) = &mut self.zones.frame(own).cpu {
+            host.fill_load(cpu);
+        }
+        for frame in self.zones.frames() {
+            if let Some(cpu) = &mut frame.cpu {
+                cpu.ncpus = host.ncpus;
             }
-            if let Some(memory) = &mut zone.frame.memory {
-                memory.physmem = physmem.and_then(|pages| pages.checked_mul(page_size));
+            families::memory::normalise(frame, host.page_size);
+            if let Some(memory) = &mut frame.memory {
+                memory.physmem = host.physmem.and_then(|pages| pages.checked_mul(host.page_size));
             }
-            if let Some(host) = &mut zone.frame.host_memory {
-                host.pagesize = Some(page_size);
+            if let Some(memory) = &mut frame.host_memory {
+                memory.pagesize = Some(host.page_size);
             }
         }
     }

@@ -10,7 +10,7 @@ mod disk_error;
 pub mod host;
 mod host_memory;
 mod ip;
-mod memory;
+pub mod memory;
 mod net;
 mod tcp;
 mod udp;
@@ -33,8 +33,12 @@ pub enum Owner {
     Zone,
     /// By `zonename`, else the host's: a link's instance says nothing.
     Link,
-    /// By instance, where that is not 0; else of the zone that we run in.
+    /// By instance, which is the number of the network stack: 0 is the host's.
+    NumberedStack,
+    /// Of the zone that we run in, whose stack it is, unless that stack is the host's.
     Stack,
+    /// Of the zone that runs the VM.
+    Vm,
 }
 
 /// The row that a kstat fills.

@@ -7,7 +7,7 @@ pub(super) const FAMILY: KstatFamily = KstatFamily {
     table: "tcp",
     modules: &["tcp"],
     select: |id| id.module == "tcp" && id.name == "tcp",
-    owner: Owner::Stack,
+    owner: Owner::NumberedStack,
     ignore: &[
         // constants
         "rtoAlgorithm",

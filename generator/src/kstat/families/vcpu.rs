@@ -1,5 +1,5 @@
-//! Virtual CPUs of a bhyve zone: `vmm:<vm>:vcpu<n>` (class misc, intel/io/vmm/vmm_sol_dev.c and vmm.c). `zonename` says whose it is; a
-//! VM that the global zone runs itself belongs to `global`.
+//! Virtual CPUs of a bhyve zone: `vmm:<vm>:vcpu<n>` (class misc, i86pc/io/vmm/vmm_sol_dev.c and vmm.c). The kernel makes
+//! kstats for as many virtual CPUs as a VM can have; those that it has not stand at zero for ever, and have no row.
 
 use zonescope_proto::v1;
 
@@ -10,14 +10,15 @@ pub(super) const FAMILY: KstatFamily = KstatFamily {
     table: "vcpu",
     modules: &["vmm"],
     select: |id| id.module == "vmm" && vcpu(id.name).is_some(),
-    owner: Owner::Link,
-    ignore: &["vm_name"],
+    owner: Owner::Vm,
+    // the label
+    ignore: &["vcpu"],
     row: |frame, kstat| match vcpu(kstat.id.name) {
-        Some(vcpu) => {
+        Some(vcpu) if kstat.stats.iter().any(|(name, stat)| name.starts_with("time_") && stat.uint() != Some(0)) => {
             frame.vcpu.push(v1::Vcpu { vcpu, ..v1::Vcpu::default() });
             frame.vcpu.last_mut().map_or(Row::None, |row| Row::Fill(row))
         }
-        None => Row::None,
+        _ => Row::None,
     },
 };
 
