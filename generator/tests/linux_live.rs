@@ -3,6 +3,7 @@
 //!
 //! Needs root, and cgroups that may be written. Where they are missing the tests say `SKIPPED` and pass.
 
+#![cfg(target_os = "linux")]
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
