@@ -56,7 +56,7 @@ mod tests {
     use super::*;
 
     const LINE: &[u8] =
-        b"1 (process_api) S 0 0 0 0 -1 4194560 38269 22819635 7 1017 101 470 126358 8127 10 -10 13 0 24 \
+        b"1 (init) S 0 0 0 0 -1 4194560 38269 22819635 7 1017 101 470 126358 8127 10 -10 13 0 24 \
         45588480 3667 18446744073709551615 1 1 0 0 0 0 0 4096 1256 0 0 0 17 0 0 0 0 0 0 0 0 0 0 0 0 0 0\n";
 
     #[test]
@@ -74,7 +74,7 @@ mod tests {
             vsize: 45_588_480,
             rss: 3667,
         };
-        assert_eq!((name, stat), (&b"process_api"[..], expected));
+        assert_eq!((name, stat), (&b"init"[..], expected));
     }
 
     #[test]
