@@ -1,0 +1,411 @@
+//! A zone's frames as one transaction: MULTI, everything, EXEC. Readers see a tick whole or not at all, and the position
+//! changes together with the values.
+//!
+//! A batch may hold several frames of a zone (after an outage it will): each goes to history and is announced, only the
+//! last becomes the latest state.
+//!
+//! Hashes are written field by field while a table's fields stay the same, so that neither the key nor its expiry has to
+//! be made again; where they change, or are not known, the hash is replaced within the transaction.
+
+use std::borrow::Cow;
+
+use redis::{Cmd, Pipeline, RedisWrite, ToRedisArgs, cmd};
+use zonescope_proto::resource::Usage;
+use zonescope_proto::{FAMILIES, Kind, v1};
+
+use crate::derive::{Past, Step};
+use crate::keys::{Keys, USE_TABLE};
+use crate::limits::CUSTOM_TABLES;
+use crate::rows::{self, Cell, Data, Row};
+use crate::zone::{EntryId, Position, Stored, Table};
+
+/// How things are stored.
+#[derive(Debug, Clone)]
+pub struct Style {
+    /// Names of keys.
+    pub keys: Keys,
+    /// How long history is kept, ms.
+    pub keep_ms: u64,
+    /// Rates in the history too, not only in the latest state.
+    pub history_rates: bool,
+    /// Tables without a history.
+    pub no_history: Vec<String>,
+}
+
+impl Style {
+    /// Keys live for so long after they were last refreshed, and are refreshed so often, ms: what is gone is gone from Redis when
+    /// its history would be, and a sixtieth of that later at most.
+    fn lives(&self) -> (u64, u64) {
+        let refresh = (self.keep_ms / 60).max(1000);
+        (self.keep_ms + refresh, refresh)
+    }
+
+    /// Adds an EXPIRE.
+    pub fn expire(&self, pipe: &mut Pipeline, key: impl ToRedisArgs) {
+        let mut expire = cmd("EXPIRE");
+        expire.arg(key).arg(self.lives().0.div_ceil(1000));
+        pipe.add_command(expire);
+    }
+
+    /// A time of refreshing that has not come; moves it if it has.
+    fn due(&self, at: &mut u64, now_ms: u64) -> bool {
+        let due = *at <= now_ms;
+        if due {
+            *at = now_ms + self.lives().1;
+        }
+        due
+    }
+}
+
+/// The transaction of one zone.
+pub struct Transaction<'a> {
+    style: &'a Style,
+    tag: &'a str,
+    stored: &'a mut Stored,
+    /// History is kept from here, ms before the newest frame. Shorter than `style.keep_ms` where memory is short.
+    keep_ms: u64,
+    now_ms: u64,
+    pipe: Pipeline,
+    announcements: Vec<Cmd>,
+    /// Custom rows left out, the zone having too many tables.
+    pub left_out: u64,
+}
+
+/// A table of the latest state, as it grows row by row.
+struct Latest {
+    table: Cow<'static, str>,
+    shape: Vec<u64>,
+    hset: Cmd,
+}
+
+/// How one frame is written.
+struct Place<'f> {
+    header: &'f v1::Header,
+    id: EntryId,
+    /// Rows of each table so far.
+    rows: Vec<(Cow<'static, str>, u64)>,
+    latest: Option<Vec<Latest>>,
+}
+
+impl<'a> Transaction<'a> {
+    /// Begins one. `keep_ms` is how long history is kept just now, `now_ms` the time on our clock.
+    pub fn new(style: &'a Style, tag: &'a str, stored: &'a mut Stored, keep_ms: u64, now_ms: u64) -> Self {
+        stored.seen_ms = now_ms;
+        let mut pipe = redis::pipe();
+        pipe.add_command(cmd("MULTI"));
+        Transaction { style, tag, stored, keep_ms, now_ms, pipe, announcements: Vec::new(), left_out: 0 }
+    }
+
+    /// Begins history anew: what is there lies in a future that is no more.
+    pub fn restart(&mut self) {
+        let mut del = cmd("DEL");
+        del.arg(self.style.keys.of(self.tag, "gaps"));
+        for (table, state) in &mut self.stored.tables {
+            del.arg(self.style.keys.history(self.tag, table));
+            state.refresh_history_ms = 0;
+        }
+        self.pipe.add_command(del);
+    }
+
+    /// Writes a frame at `id`; with `latest` it becomes the latest state. `missing` frames before it never came.
+    pub fn frame(&mut self, past: &mut Past, frame: v1::Frame, id: EntryId, missing: u64, latest: bool) {
+        let Some(header) = frame.header.clone() else { return };
+        self.gap(id, &header, header.sequence.saturating_sub(missing), header.sequence.saturating_sub(1), missing);
+
+        let mut place = Place { header: &header, id, rows: Vec::new(), latest: latest.then(Vec::new) };
+        let mut step = past.step(&frame);
+        rows::each(&frame, |row| {
+            let rates = step.rates(row);
+            self.row(&mut place, row, &rates);
+        });
+        self.usage(&mut place, &step, &frame);
+        step.finish(frame);
+
+        if let Some(tables) = place.latest.take() {
+            self.latest(tables);
+        }
+        self.stored.frames += 1;
+        self.stored.position = Some(Position { epoch: header.epoch, sequence: header.sequence, id });
+        if latest {
+            self.zone(&header);
+        } else {
+            self.position();
+        }
+        self.announce(&header, id);
+    }
+
+    /// Frames that the host announces and that never came; the last of them is `sequence`.
+    pub fn announced(&mut self, header: &v1::Header, sequence: u64, missing: u64) {
+        let Some(last) = &mut self.stored.position else { return };
+        let id = EntryId { ms: last.id.ms.max(header.time / 1_000_000), ..last.id }.after();
+        last.sequence = sequence;
+        self.gap(id, header, sequence + 1 - missing, sequence, missing);
+        self.position();
+    }
+
+    /// The commands. The last answer is that of EXEC.
+    pub fn finish(mut self) -> Pipeline {
+        if self.style.due(&mut self.stored.refresh_ms, self.now_ms) {
+            self.forget_tables();
+            let tables = self.style.keys.of(self.tag, "tables");
+            if !self.stored.tables.is_empty() {
+                let mut sadd = cmd("SADD");
+                sadd.arg(&tables);
+                for table in self.stored.tables.keys() {
+                    sadd.arg(table.as_bytes());
+                }
+                self.pipe.add_command(sadd);
+                self.style.expire(&mut self.pipe, &tables);
+            }
+            self.style.expire(&mut self.pipe, self.style.keys.of(self.tag, "zone"));
+        }
+        for announcement in self.announcements {
+            self.pipe.add_command(announcement);
+        }
+        self.pipe.add_command(cmd("EXEC"));
+        self.pipe
+    }
+
+    /// Tables that have not come for as long as their history would live are no tables of the zone any more.
+    fn forget_tables(&mut self) {
+        let Transaction { style, tag, stored, now_ms, pipe, .. } = self;
+        let oldest = now_ms.saturating_sub(style.lives().0);
+        stored.tables.retain(|name, table| {
+            let keep = table.seen_ms >= oldest;
+            if !keep {
+                pipe.cmd("SREM").arg(style.keys.of(tag, "tables")).arg(name.as_bytes());
+            }
+            keep
+        });
+    }
+
+    fn gap(&mut self, id: EntryId, header: &v1::Header, from: u64, to: u64, missing: u64) {
+        if missing == 0 {
+            return;
+        }
+        self.stored.missing += missing;
+        let gaps = self.style.keys.of(self.tag, "gaps");
+        let mut xadd = self.xadd(&gaps, id, id.of_row(0), true);
+        xadd.arg("missing").arg(missing).arg("epoch").arg(header.epoch).arg("from").arg(from).arg("to").arg(to);
+        self.pipe.add_command(xadd);
+        self.style.expire(&mut self.pipe, &gaps);
+    }
+
+    fn row(&mut self, place: &mut Place<'_>, row: &Row<'_>, rates: &[(&str, f64)]) {
+        if !self.knows_or_takes(&row.table) {
+            self.left_out += 1;
+            return;
+        }
+        if let Some(latest) = &mut place.latest {
+            let table = latest_of(latest, &row.table, &self.style.keys, self.tag);
+            if row.many {
+                table.shape.push(rows::hash(&row.name));
+                table.hset.arg(row.name.as_bytes()).arg(row.json(rates));
+            } else {
+                for cell in &row.cells {
+                    table.shape.push(cell.id);
+                    table.hset.arg(cell.name).arg(&cell.data);
+                }
+                for (name, rate) in rates {
+                    table.shape.push(rows::hash(name));
+                    table.hset.arg(Rate(name)).arg(Double(*rate));
+                }
+            }
+        }
+        self.entry(place, row, if self.style.history_rates { rates } else { &[] });
+    }
+
+    /// The row as an entry of its table's history.
+    fn entry(&mut self, place: &mut Place<'_>, row: &Row<'_>, rates: &[(&str, f64)]) {
+        if self.style.no_history.iter().any(|t| *t == row.table) {
+            return;
+        }
+        let number = match place.rows.iter_mut().rev().find(|(table, _)| *table == row.table) {
+            Some((_, count)) => {
+                *count += 1;
+                *count - 1
+            }
+            None => {
+                place.rows.push((row.table.clone(), 1));
+                0
+            }
+        };
+        let key = self.style.keys.history(self.tag, &row.table);
+        // Trimming once a table and tick is enough.
+        let mut xadd = self.xadd(&key, place.id, place.id.of_row(number), number == 0);
+        if place.id.ms != place.header.time / 1_000_000 {
+            xadd.arg("time").arg(place.header.time / 1_000_000);
+        }
+        for cell in &row.cells {
+            xadd.arg(cell.name).arg(&cell.data);
+        }
+        for (name, rate) in rates {
+            xadd.arg(Rate(name)).arg(Double(*rate));
+        }
+        self.pipe.add_command(xadd);
+        let due = self
+            .stored
+            .tables
+            .get_mut(&row.table)
+            .is_some_and(|table| self.style.due(&mut table.refresh_history_ms, self.now_ms));
+        if due {
+            self.style.expire(&mut self.pipe, &key);
+        }
+    }
+
+    fn xadd(&self, key: &str, id: EntryId, entry: String, trim: bool) -> Cmd {
+        let mut xadd = Cmd::with_capacity(96, 1024);
+        xadd.arg("XADD").arg(key);
+        if trim {
+            xadd.arg("MINID").arg("~").arg(id.ms.saturating_sub(self.keep_ms));
+        }
+        xadd.arg(entry);
+        xadd
+    }
+
+    /// Utilization, saturation and errors: a table of one row, `cpu_utilization`, `cpu_saturation` and so on.
+    fn usage(&mut self, place: &mut Place<'_>, step: &Step<'_>, frame: &v1::Frame) {
+        let usage = step.usage(frame);
+        let names: Vec<[String; 6]> = usage.iter().map(names_of).collect();
+        let mut cells = Vec::with_capacity(24);
+        for (usage, names) in usage.iter().zip(&names) {
+            let [utilization, saturation, unit, errors, cap, throttled] = names;
+            let numbers = [
+                (utilization, usage.utilization),
+                (saturation, usage.saturation),
+                (errors, usage.errors),
+                (cap, usage.cap),
+                (throttled, usage.throttled),
+            ];
+            for (name, number) in numbers {
+                if let Some(number) = number {
+                    cells.push(gauge(name, Data::Double(crate::derive::rounded(number))));
+                }
+            }
+            if !usage.saturation_unit.is_empty() {
+                cells.push(gauge(unit, Data::Text(usage.saturation_unit.to_owned())));
+            }
+        }
+        let row = Row { table: Cow::Borrowed(USE_TABLE), many: false, name: String::new(), cells };
+        if row.says_something() {
+            self.row(place, &row, &[]);
+        }
+    }
+
+    /// Makes the tables of this frame the latest state, and removes those that it lacks.
+    fn latest(&mut self, tables: Vec<Latest>) {
+        let Transaction { style, tag, stored, now_ms, pipe, .. } = self;
+        for (name, table) in &mut stored.tables {
+            if table.latest && !tables.iter().any(|t| t.table == *name) {
+                pipe.cmd("DEL").arg(style.keys.latest(tag, name));
+                *table = Table { latest: false, shape: None, ..*table };
+            }
+        }
+        for Latest { table: name, mut shape, hset } in tables {
+            let Some(table) = stored.tables.get_mut(&name) else { continue };
+            let key = style.keys.latest(tag, &name);
+            shape.sort_unstable();
+            let shape = Some(rows::hash(&shape));
+            if table.shape != shape {
+                pipe.cmd("DEL").arg(&key);
+                table.refresh_latest_ms = 0;
+            }
+            pipe.add_command(hset);
+            if style.due(&mut table.refresh_latest_ms, *now_ms) {
+                style.expire(pipe, &key);
+            }
+            (table.shape, table.latest) = (shape, true);
+        }
+    }
+
+    /// Who the zone is, and where we are.
+    fn zone(&mut self, header: &v1::Header) {
+        let none = v1::Zone::default();
+        let zone = header.zone.as_ref().unwrap_or(&none);
+        let mut hset = cmd("HSET");
+        hset.arg(self.style.keys.of(self.tag, "zone"));
+        hset.arg("host").arg(&header.host).arg("host_id").arg(&header.host_id);
+        hset.arg("zone").arg(&zone.name).arg("zone_id").arg(zone.id).arg("brand").arg(&zone.brand);
+        hset.arg("boot_time").arg(zone.boot_time).arg("uuid").arg(&zone.uuid).arg("state").arg(&zone.state);
+        hset.arg("interval_ms").arg(header.interval_ms).arg("time").arg(header.time / 1_000_000);
+        self.pipe.add_command(hset);
+        self.position();
+    }
+
+    fn position(&mut self) {
+        let Some(Position { epoch, sequence, id }) = self.stored.position else { return };
+        let mut hset = cmd("HSET");
+        hset.arg(self.style.keys.of(self.tag, "zone"));
+        hset.arg("epoch").arg(epoch).arg("sequence").arg(sequence).arg("id").arg(id.of_row(0));
+        hset.arg("frames").arg(self.stored.frames).arg("missing").arg(self.stored.missing);
+        self.pipe.add_command(hset);
+    }
+
+    /// Tells whoever listens that there is a new tick.
+    fn announce(&mut self, header: &v1::Header, id: EntryId) {
+        let message = serde_json::json!({
+            "host_id": header.host_id,
+            "host": header.host,
+            "zone": header.zone.as_ref().map_or("", |z| z.name.as_str()),
+            "time": header.time / 1_000_000,
+            "id": id.of_row(0),
+            "epoch": header.epoch,
+            "sequence": header.sequence,
+        });
+        let mut publish = cmd("PUBLISH");
+        publish.arg(self.style.keys.of(self.tag, "tick")).arg(message.to_string());
+        self.announcements.push(publish);
+    }
+
+    /// Whether the zone has the table, or may have one more.
+    fn knows_or_takes(&mut self, table: &Cow<'static, str>) -> bool {
+        if let Some(table) = self.stored.tables.get_mut(table) {
+            table.seen_ms = self.now_ms;
+            return true;
+        }
+        if self.stored.tables.len() > FAMILIES.len() + CUSTOM_TABLES {
+            return false;
+        }
+        self.stored.tables.insert(table.clone(), Table { seen_ms: self.now_ms, ..Table::default() });
+        // The set of tables wants it.
+        self.stored.refresh_ms = 0;
+        true
+    }
+}
+
+fn latest_of<'l>(latest: &'l mut Vec<Latest>, table: &Cow<'static, str>, keys: &Keys, tag: &str) -> &'l mut Latest {
+    let place = latest.iter().rposition(|l| l.table == *table).unwrap_or_else(|| {
+        let mut hset = Cmd::with_capacity(96, 1024);
+        hset.arg("HSET").arg(keys.latest(tag, table));
+        latest.push(Latest { table: table.clone(), shape: Vec::new(), hset });
+        latest.len() - 1
+    });
+    &mut latest[place]
+}
+
+fn names_of(usage: &Usage) -> [String; 6] {
+    let resource = usage.resource.name();
+    ["utilization", "saturation", "saturation_unit", "errors", "cap", "throttled"].map(|what| format!("{resource}_{what}"))
+}
+
+fn gauge(name: &str, data: Data) -> Cell<'_> {
+    Cell { name, data, kind: Kind::Gauge, bits: 64, id: rows::hash(name) }
+}
+
+/// The name of a rate: `NAME/s`.
+struct Rate<'a>(&'a str);
+
+impl ToRedisArgs for Rate<'_> {
+    fn write_redis_args<W: ?Sized + RedisWrite>(&self, out: &mut W) {
+        out.write_arg_fmt(format_args!("{}/s", self.0));
+    }
+}
+
+/// A number as we write numbers everywhere.
+struct Double(f64);
+
+impl ToRedisArgs for Double {
+    fn write_redis_args<W: ?Sized + RedisWrite>(&self, out: &mut W) {
+        out.write_arg_fmt(self.0);
+    }
+}

@@ -1,0 +1,3 @@
+//! zonescope-collector-redis: parse, load, run, report.
+
+fn main() {}
