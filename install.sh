@@ -11,8 +11,6 @@
 # * Plain POSIX sh: dash, bash, busybox ash, and ksh93, which is /bin/sh on illumos. There is no `local` in it, so the
 #   variables of a function start with its initials.
 #
-# Exit codes: 0 done, or nothing to do; 1 something failed; 2 wrong command line; 3 refused, nothing was changed.
-#
 # SmartOS: the global zone's / and /usr are a ramdisk; /opt and /var are ZFS datasets that survive a reboot
 # (smartos-live, overlay/generic/lib/svc/method/fs-joyent mounts ${SYS_ZPOOL}/opt and /var), and manifests in
 # /opt/custom/smf are imported at each boot (wiki.smartos.org, "Administering the Global Zone"). So everything lives
@@ -56,6 +54,9 @@ Options:
   --connect ENDPOINT       collectors: subscribe to this generator; may be given more than once
   --build-in-zone NAME     SmartOS: build in this zone (name, alias or UUID), since the global zone has no compiler
   --dry-run                print each action, change nothing
+  --help                   print this
+
+Exit codes: 0 done, or nothing to do; 1 something failed; 2 wrong command line; 3 refused, nothing was changed.
 HELP
 }
 

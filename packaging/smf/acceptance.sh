@@ -51,6 +51,7 @@ kill_daemon() { kill -KILL "$(pid)"; }
 runs_as() { [ "$(ps -o user= -p "$(pid)" | tr -d ' ')" = zonescope ] || { ps -fp "$(pid)"; return 1; }; }
 has_only_its_privileges() {
     ppriv "$(pid)" | nawk '$1 == "P:" { print $2 }' | tr , '\n' | sort > /tmp/zonescope-acceptance.$$
+    [ -s /tmp/zonescope-acceptance.$$ ] || return 1
     svcprop -p method_context/privileges "$generator" | sed 's/[\\]//g' | tr , '\n' | sort | comm -13 - /tmp/zonescope-acceptance.$$ |
         grep -v '^basic$' | grep . && { rm -f /tmp/zonescope-acceptance.$$; return 1; }
     rm -f /tmp/zonescope-acceptance.$$
