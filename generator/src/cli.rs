@@ -44,11 +44,36 @@ pub enum Command {
     Once(OnceArguments),
     /// Capture this host, so that it can be played elsewhere: to report a bug, to test, to show
     Record(RecordArguments),
+    /// Look after D programs
+    Dtrace {
+        /// What to do with them
+        #[command(subcommand)]
+        command: DtraceCommand,
+    },
     /// Print completions for a shell
     Completions {
         /// Which shell
         shell: clap_complete::Shell,
     },
+}
+
+/// What to do with D programs.
+#[derive(Debug, Subcommand)]
+pub enum DtraceCommand {
+    /// Check programs before they are dropped into the directory: their header, and that dtrace compiles them
+    #[command(
+        after_help = "Example:\n  zonescope-generator dtrace check slow-opens.d && cp slow-opens.d /etc/zonescope/dtrace.d/\n  pkill -HUP zonescope-gener   (or svcadm refresh zonescope/generator)"
+    )]
+    Check {
+        /// What every command takes.
+        #[command(flatten)]
+        common: Common,
+        /// The programs
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
+    },
+    /// List the built-in programs, with what they cost
+    List,
 }
 
 /// What every command takes.

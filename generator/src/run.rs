@@ -26,6 +26,7 @@ const SUBSCRIPTION_ARRIVES: Duration = Duration::from_millis(500);
 /// # Errors
 /// Where the address cannot be bound or a source cannot be opened.
 pub fn run(config: Config) -> anyhow::Result<()> {
+    agent::raise_open_files();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(async {
         let shutdown = Shutdown::install()?;

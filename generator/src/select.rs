@@ -8,7 +8,7 @@ use zonescope_link::Identity;
 use zonescope_link::clock::{Clock, SystemClock};
 
 use crate::config::Config;
-use crate::dtrace::Dtrace;
+use crate::dtrace::{Dtrace, DtraceOptions, ZoneOfPid};
 #[cfg(target_os = "illumos")]
 use crate::kstat::KstatSource;
 use crate::linux::{self, Linux};
@@ -78,8 +78,12 @@ fn live_linux(config: &Config) -> Opened {
     let mut files = linux::Live::new(&config.linux.root, Arc::new(SystemClock));
     let host = linux::identity(&mut files);
     let options = linux::Options { top_processes: config.linux.top_processes };
-    let sources: Vec<Box<dyn Source>> =
-        vec![Box::new(Linux::with(files, options)), Box::new(Dtrace::start(config.dtrace.clone()))];
+    let linux = Linux::with(files, options);
+    // DTrace on Linux knows no zones: this source tells it whose a process is.
+    let residents = linux.residents();
+    let dtrace =
+        DtraceOptions { zone_of_pid: ZoneOfPid::new(move |pid| residents.zone_of(pid)), ..config.dtrace.clone() };
+    let sources: Vec<Box<dyn Source>> = vec![Box::new(linux), Box::new(Dtrace::start(dtrace))];
     Opened { sources, host: (host.id, host.name) }
 }
 

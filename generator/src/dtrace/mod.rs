@@ -164,6 +164,15 @@ impl Source for Dtrace {
         sample.collect.extend(self.wrong.iter().map(wrong_row));
         Ok(())
     }
+
+    fn reload(&mut self) {
+        Dtrace::reload(self);
+    }
+
+    fn shutdown(&mut self) -> bool {
+        Dtrace::shutdown(self, limits::PATIENCE);
+        self.is_available()
+    }
 }
 
 fn wrong_row(error: &ProgramError) -> v1::Collect {

@@ -62,7 +62,8 @@ mod stat;
 mod zfs;
 mod zone;
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, RwLock};
 use std::time::Instant;
 
 use zonescope_link::clock::Clock;
@@ -107,6 +108,29 @@ pub struct Linux<F> {
     boot_time_ns: u64,
     zones_score: Score,
     scores: Vec<Vec<Score>>,
+    residents: Residents,
+}
+
+/// Which zone each process lived in at the last tick: for sources that know processes and no zones. Cheap to clone;
+/// kept up only while somebody has a clone.
+#[derive(Debug, Clone, Default)]
+pub struct Residents(Arc<RwLock<HashMap<u64, ZoneName>>>);
+
+impl Residents {
+    /// The zone of a process; `None` where it is in none, or not known yet.
+    pub fn zone_of(&self, pid: u64) -> Option<ZoneName> {
+        self.0.read().ok()?.get(&pid).cloned()
+    }
+
+    fn update(&self, roster: &Roster, zones: &[Zone<'_>]) {
+        if Arc::strong_count(&self.0) < 2 {
+            return;
+        }
+        let Ok(mut residents) = self.0.write() else { return };
+        residents.clear();
+        let in_zones = roster.processes.iter().filter_map(|p| Some((u64::from(p.pid), zones.get(p.zone?)?)));
+        residents.extend(in_zones.map(|(pid, zone)| (pid, zone.group.name.clone())));
+    }
 }
 
 /// What the families of one tick work on.
@@ -179,7 +203,13 @@ impl<F: Files> Linux<F> {
             boot_time_ns: 0,
             zones_score: Score::new("zones"),
             scores: scores.collect(),
+            residents: Residents::default(),
         }
+    }
+
+    /// Where processes live, kept up at every tick from now on.
+    pub fn residents(&self) -> Residents {
+        self.residents.clone()
     }
 
     /// What it reads: a [`Recorder`] is asked here for its record after each tick, a [`Recorded`] is given the
@@ -216,6 +246,7 @@ impl<F: Files> Linux<F> {
             (step.read)(&mut pass);
             pass.report(step, scores, since_ns(start), collect);
         }
+        self.residents.update(pass.roster, &pass.zones);
         (pass.zones.into_iter().map(sample_of).collect(), pass.host)
     }
 }
