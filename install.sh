@@ -692,7 +692,7 @@ try_queries() {
     for tq_query in "$tq_worst" "$tq_waits" "$tq_errors"; do
         printf '  %s query --root %s \\\n      "%s"\n' "$t_collector" "$data/data" "$tq_query"
     done
-    say "An installed release is smaller and faster than this build for trying: sh install.sh --help"
+    [ -f "$tree/SHA256SUMS" ] || say "An installed release is smaller and faster than this build for trying: sh install.sh --help"
 }
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@
 # An unset tool means that it could not be had; the test then skips, and says so.
 set -u
 
-STEPS='fmt shell deny clippy illumos install test'
+STEPS='fmt shell deny clippy illumos install test debian'
 CARGO_DENY_VERSION=0.20.2
 PYTHON_PACKAGES='pyzmq protobuf grpcio-tools duckdb pyarrow pandas'
 ILLUMOS=x86_64-unknown-illumos
@@ -27,6 +27,7 @@ sh test.sh [STEP...]    run all steps, or these, in this order:
   illumos   type check of everything against illumos' real standard library
   install   tests/install: install.sh and packaging, in throw-away copies of this machine's root
   test      cargo test --workspace
+  debian    tests/install/debian.sh: from a bare Debian to answers and back, with the programs that `test` built
 sh test.sh --list       print the names of the steps
 
 Tools go to CARGO_TARGET_DIR (or target/) and, as root on Debian, are installed with apt-get.
@@ -193,6 +194,17 @@ step_test() {
     need_python
     need_dtrace
     cargo test --workspace --locked --no-fail-fast
+}
+
+step_debian() {
+    need debootstrap debootstrap || { skipped "debian: no debootstrap here"; return $SKIP; }
+    need strip binutils || :
+    sb_log=$tools/debian.log
+    sh tests/install/debian.sh > "$sb_log" 2>&1
+    sb_code=$?
+    cat "$sb_log"
+    [ $sb_code != $SKIP ] || skipped "debian: $(tail -n 1 "$sb_log")"
+    return $sb_code
 }
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 #!/bin/sh
 # release.sh                          builds target/zonescope-release/zonescope-VERSION-PLATFORM.tar.gz and its .sha256
+# release.sh --binaries DIR           the same of programs that are built already
 # release.sh --stamp URL SUMFILE...   writes beside them an install.sh for `curl -fsSL URL/install.sh | sh`, which knows
 #                                     the sums of these tarballs, to be published under URL
 #
@@ -52,26 +53,33 @@ pack() {
     mv "$2.new" "$2"
 }
 
-release() {
-    platform=$(sh "$root/install.sh" --platform)
-    name=zonescope-$version-$platform
-    programs=''
-    for program in generator collector-columnar collector-redis; do
-        [ ! -d "$root/$program" ] || programs="$programs zonescope-$program"
-    done
+build() {
     packages=''
     for program in $programs; do packages="$packages -p $program"; done
-
     # No path of this machine in the programs.
     SOURCE_DATE_EPOCH=$(source_time)
     RUSTFLAGS="--remap-path-prefix=$root=zonescope --remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=cargo --remap-path-prefix=$target=target"
     export SOURCE_DATE_EPOCH RUSTFLAGS
     # shellcheck disable=SC2086 # a list of flags
     ( cd "$root" && CARGO_TARGET_DIR=$target cargo build --release --locked $packages )
+}
+
+# release [BINARIES]
+release() {
+    platform=$(sh "$root/install.sh" --platform)
+    name=zonescope-$version-$platform
+    binaries=${1:-$target/release}
+    programs=''
+    for program in generator collector-columnar collector-redis; do
+        if [ -d "$root/$program" ] && { [ $# = 0 ] || [ -f "$binaries/zonescope-$program" ]; }; then
+            programs="$programs zonescope-$program"
+        fi
+    done
+    [ $# != 0 ] || build
 
     rm -rf "${out:?}/$name"
     # shellcheck disable=SC2086 # a list of programs
-    sh "$root/packaging/stage.sh" "$root" "$target/release" "$out/$name" $programs
+    sh "$root/packaging/stage.sh" "$root" "$binaries" "$out/$name" $programs
     echo "$version" > "$out/$name/VERSION"
     echo "$platform" > "$out/$name/PLATFORM"
     ( cd "$out/$name" && find . -type f ! -name SHA256SUMS | sed 's|^\./||' | sort | while read -r file; do
@@ -85,9 +93,9 @@ release() {
 }
 
 mkdir -p "$out"
-if [ "${1:-}" = --stamp ]; then
-    shift
-    stamp "$@"
-else
-    release
-fi
+case ${1:-} in
+    --stamp) shift; stamp "$@" ;;
+    --binaries) release "$(cd "$2" && pwd)" ;;
+    '') release ;;
+    *) echo "release.sh: what is $1?" >&2; exit 2 ;;
+esac
