@@ -62,9 +62,7 @@ fn list() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What stands behind the name in a program's first line of comment.
+/// What stands behind the name in the first line of a program's comment: `disk.d - latency of block devices`.
 fn first_sentence(text: &str) -> &str {
-    let comment =
-        text.lines().map(|line| line.trim_start_matches(['/', '*', ' ', '#'])).find(|line| line.contains(' '));
-    comment.unwrap_or_default().trim_end_matches(['*', '/', ' '])
+    text.lines().find_map(|line| line.split_once(".d - ")).map_or("", |(_, sentence)| sentence.trim())
 }
