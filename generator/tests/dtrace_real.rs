@@ -57,6 +57,11 @@ fn is_running(sample: &Sample) -> bool {
 
 /// Runs `programs`, then `load` once they run, then ends them; everything that the ticks saw from the load on.
 fn watch(options: DtraceOptions, load: impl FnOnce()) -> Vec<Sample> {
+    watch_until(options, load, || true)
+}
+
+/// The same, for as long as the load is not `done`; three seconds at least.
+fn watch_until(options: DtraceOptions, load: impl FnOnce(), done: impl Fn() -> bool) -> Vec<Sample> {
     let mut dtrace = Dtrace::start(options);
     let end = Instant::now() + Duration::from_secs(60);
     loop {
@@ -69,9 +74,10 @@ fn watch(options: DtraceOptions, load: impl FnOnce()) -> Vec<Sample> {
     }
     load();
     let mut samples = Vec::new();
-    for _ in 0..3 {
+    while samples.len() < 3 || !done() {
         std::thread::sleep(Duration::from_secs(1));
         samples.push(tick(&mut dtrace));
+        assert!(samples.len() < 60, "the load does not come to its end");
     }
     dtrace.shutdown(Duration::from_secs(20));
     samples.push(tick(&mut dtrace));
@@ -140,7 +146,7 @@ fn the_latency_of_a_known_number_of_writes_and_reads() {
         def slow():\n\
         \tfor i in range(10): time.sleep(0.02); os.write(w, b'y')\n\
         t = threading.Thread(target=slow); t.start()\n\
-        for i in range(10): os.read(r, 1)\n\
+        for i in range(10): os.readv(r, [bytearray(1)])\n\
         t.join()\n\
         sys.stdin.read()";
     let mut child = None;
@@ -150,32 +156,40 @@ fn the_latency_of_a_known_number_of_writes_and_reads() {
     let rows = distributions(&samples, &zone("load"), "syscall_latency");
     let writes = buckets(rows.iter().copied().filter(|row| has_label(row, "call", "pwrite64")));
     assert_eq!(writes.values().sum::<u64>(), 1000, "{writes:?}");
-    let reads = buckets(rows.iter().copied().filter(|row| has_label(row, "call", "read")));
-    let slow: u64 = reads.iter().filter(|((lower, upper), _)| *lower >= 10_000_000 && *upper <= 100_000_000).map(|(_, c)| c).sum();
+    let reads = buckets(rows.iter().copied().filter(|row| has_label(row, "call", "readv")));
+    let slow: u64 = reads.iter().filter(|((lower, _), _)| *lower >= 10_000_000).map(|(_, c)| c).sum();
     assert_eq!(slow, 10, "reads of 20 ms: {reads:?}");
 }
 
-/// A process burns one core for three seconds.
+/// A process uses one second of CPU time, however long that takes beside others.
 #[test]
 fn samples_of_a_busy_process() {
     let _alone = ONE_AT_A_TIME.lock();
     let Some(path) = dtrace() else { return };
+    let flag = tempfile::NamedTempFile::new().unwrap();
+    let script = format!(
+        "import time,sys\nopen('/proc/self/comm','w').write('zs-busy')\n\
+        end = time.process_time() + 1\nwhile time.process_time() < end: pass\n\
+        open('{}','w').write('done')\nsys.stdin.read()",
+        flag.path().display()
+    );
     let mut child = None;
-    let script = "import time,sys\nopen('/proc/self/comm','w').write('zs-busy')\nend = time.time() + 30\nwhile time.time() < end: pass";
+    let done = || flag.path().metadata().unwrap().len() > 0;
     let options = DtraceOptions { zone_of_pid: zone_of("zs-busy"), ..options(&path, &["oncpu"]) };
-    let samples = watch(options, || child = Some(python(script)));
-    let mut child = child.unwrap();
-    child.kill().unwrap();
-    child.wait().unwrap();
+    let samples = watch_until(options, || child = Some(python(&script)), done);
+    let child = child.unwrap();
+    let pid = u64::from(child.id());
+    finish(child);
     let frames: Vec<_> = samples.iter().filter_map(|s| s.zones.get(&zone("load"))).map(|z| &z.frame).collect();
     let ticks: u64 = frames.iter().filter_map(|f| f.oncpu?.ticks).sum();
     let taken: u64 = frames.iter().flat_map(|f| &f.oncpu_process).filter_map(|row| row.samples).sum();
     let by_core: u64 = frames.iter().flat_map(|f| &f.oncpu_core).filter_map(|row| row.samples).sum();
-    assert!(taken > 50 && taken <= ticks + 2, "{taken} of {ticks} samples");
+    assert!((80..=125).contains(&taken), "{taken} samples of a second of CPU time at 97 Hz");
+    assert!(ticks >= 250, "{ticks} ticks in three seconds or more");
     assert_eq!(taken, by_core);
     let rows = || frames.iter().flat_map(|f| &f.oncpu_process);
-    assert!(rows().all(|row| row.pid == u64::from(child.id())) && rows().any(|row| row.execname == "zs-busy"));
-    assert!(frames.iter().all(|f| f.oncpu.unwrap().processes == Some(1)));
+    assert!(rows().all(|row| row.pid == pid) && rows().any(|row| row.execname == "zs-busy"));
+    assert!(frames.iter().all(|f| f.oncpu.is_none_or(|oncpu| oncpu.processes <= Some(1))));
 }
 
 /// A shell starts twenty programs.
@@ -214,8 +228,13 @@ fn the_io_of_a_known_number_of_synchronous_writes() {
     let counted: u64 = buckets(rows.iter().copied().filter(|row| has_label(row, "op", "write"))).values().sum();
     assert!(counted >= 64, "{counted} writes of at least 64");
     assert_eq!(counted, events(&samples, &global, "disk_write"));
-    let bytes: u64 = samples.iter().filter_map(|s| s.zones.get(&global)).flat_map(|z| &z.frame.event)
-        .filter(|row| row.event == "disk_write").filter_map(|row| row.bytes).sum();
+    let bytes: u64 = samples
+        .iter()
+        .filter_map(|s| s.zones.get(&global))
+        .flat_map(|z| &z.frame.event)
+        .filter(|row| row.event == "disk_write")
+        .filter_map(|row| row.bytes)
+        .sum();
     assert!(bytes >= 64 * 65536, "{bytes} bytes");
 }
 
@@ -231,7 +250,8 @@ fn the_time_that_a_sleeper_is_off_the_cpu() {
     let samples = watch(options, || child = Some(python(script)));
     finish(child.unwrap());
     let off = buckets(distributions(&samples, &zone("load"), "offcpu"));
-    let slept: u64 = off.iter().filter(|((lower, upper), _)| *lower >= 50_000_000 && *upper <= 70_000_000).map(|(_, c)| c).sum();
+    let slept: u64 =
+        off.iter().filter(|((lower, upper), _)| *lower >= 50_000_000 && *upper <= 70_000_000).map(|(_, c)| c).sum();
     assert!((8..=10).contains(&slept), "ten sleeps of 50 ms: {off:?}");
     let waits: u64 = buckets(distributions(&samples, &zone("load"), "runq_wait")).values().sum();
     assert!(waits >= 8, "woken ten times, waited {waits} times");
@@ -254,11 +274,16 @@ fn a_users_program_counts_what_it_says() {
     std::fs::remove_file(bad).unwrap();
     let options = DtraceOptions { user_dir: directory.path().to_owned(), ..options(&path, &[]) };
     let samples = watch(options, || {});
-    for s in &samples { eprintln!("DBG {:?} {:?}", s.collect, s.zones.values().map(|z| &z.frame.custom).collect::<Vec<_>>()); }
     let rows: Vec<&v1::Custom> =
         samples.iter().filter_map(|s| s.zones.get(&ZoneName::global())).flat_map(|z| &z.frame.custom).collect();
-    let fired: u64 = rows.iter().map(|row| match row.values[0].value { Some(v1::measure::Value::Uint(n)) => n, _ => 0 }).sum();
-    assert!((20..=45).contains(&fired), "about three seconds of ten a second: {fired} {rows:?}");
+    let fired: u64 = rows
+        .iter()
+        .map(|row| match row.values[0].value {
+            Some(v1::measure::Value::Uint(n)) => n,
+            _ => 0,
+        })
+        .sum();
+    assert!((25..=45).contains(&fired), "about three seconds of ten a second: {fired} {rows:?}");
     assert!(rows.iter().all(|row| row.values[1].value == Some(v1::measure::Value::Uint(42))), "{rows:?}");
 }
 
@@ -266,7 +291,10 @@ fn a_users_program_counts_what_it_says() {
 const SHIMS: [(&str, &str); 8] = [
     ("curthread != curthread->t_cpu->cpu_idle_thread", "pid != 0"),
     ("curthread->t_cpu->cpu_disp->disp_nrunnable", "0"),
-    ("inline string zone_of[tcp_t *tcp] = stringof(tcp->tcp_connp->conn_cred->cr_zone->zone_name);", "inline string zone_of[int64_t tcp] = \"z\";"),
+    (
+        "inline string zone_of[tcp_t *tcp] = stringof(tcp->tcp_connp->conn_cred->cr_zone->zone_name);",
+        "inline string zone_of[int64_t tcp] = \"z\";",
+    ),
     ("(tcp_t *)arg3", "arg3"),
     ("args[0]->v_type", "arg0"),
     ("args[0]->v_op", "arg0"),

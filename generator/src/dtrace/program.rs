@@ -10,6 +10,16 @@ use super::spawn::{Running, spawn};
 /// The mark as it stands in the sources of the built-in programs.
 const MARK_IN_SOURCE: &str = r"\036zonescope\037";
 
+/// For every program, unless its own pragmas say otherwise. Small buffers: the defaults are 4 MB for each CPU and each of
+/// principal and aggregation buffer, twice, for each program. And output soon after its tick, not up to a second later.
+const OPTIONS: &[&str] = if cfg!(target_os = "linux") {
+    // DTrace 2.0 on Linux takes a snapshot of the aggregations for each printa(). With periodic ones besides (aggrate), a
+    // trunc() loses up to a whole second of counts: seen with 2.0.7.
+    &["switchrate=10hz", "bufsize=256k", "aggsize=1m"]
+} else {
+    &["switchrate=10hz", "aggrate=10hz", "bufsize=256k", "aggsize=1m"]
+};
+
 /// A program of our own.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Builtin {
@@ -90,11 +100,9 @@ impl Program {
     /// # Errors
     /// Where the command cannot be started.
     pub fn start(&self, dtrace: &Path, sample_hz: u32, mark: &str) -> std::io::Result<Running> {
-        // Small buffers: the defaults are 4 MB a CPU for each of principal and aggregation buffer, twice, for each program.
         let mut arguments: Vec<OsString> =
-            ["-q", "-x", "switchrate=10hz", "-x", "aggrate=10hz", "-x", "bufsize=256k", "-x", "aggsize=1m"]
-                .map(OsString::from)
-                .to_vec();
+            OPTIONS.iter().flat_map(|option| ["-x", option]).map(OsString::from).collect();
+        arguments.push("-q".into());
         let mut push = |items: [&std::ffi::OsStr; 2]| arguments.extend(items.map(OsString::from));
         match self {
             Program::Builtin(builtin) => {
