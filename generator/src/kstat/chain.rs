@@ -85,10 +85,10 @@ pub struct Moment {
     pub page_size: u64,
 }
 
-/// What a visit left out.
+/// What was left out.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Skipped {
-    /// kstats that vanished between update and read, or that were of a type we cannot read.
+    /// kstats that vanished between update and read, or that cannot be read.
     pub kstats: u64,
     /// Why, of the last one.
     pub reason: Option<String>,
@@ -99,6 +99,12 @@ impl Skipped {
     pub fn add(&mut self, reason: impl std::fmt::Display) {
         self.kstats += 1;
         self.reason = Some(reason.to_string());
+    }
+
+    /// Counts what another visit left out.
+    pub fn also(&mut self, other: Skipped) {
+        self.kstats += other.kstats;
+        self.reason = other.reason.or(self.reason.take());
     }
 }
 
@@ -112,6 +118,11 @@ pub trait Chain: Send {
 
     /// Hands every kstat that is `wanted` to `visit`, in the chain's order.
     fn visit(&self, wanted: &dyn Fn(Id<'_>) -> bool, visit: &mut dyn FnMut(Kstat<'_>)) -> Skipped;
+
+    /// What of this tick could not even be told to be a kstat: the broken lines of a capture.
+    fn left_out(&self) -> Skipped {
+        Skipped::default()
+    }
 
     /// Starts a capture over; a live chain has no beginning.
     ///

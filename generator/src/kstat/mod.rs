@@ -20,10 +20,12 @@
 pub mod chain;
 pub mod columns;
 pub mod families;
+pub mod limits;
 #[cfg(target_os = "illumos")]
 pub mod live;
 pub mod owned;
 pub mod recording;
+pub mod replay;
 pub mod text_j;
 pub mod text_p;
 mod zone_files;
@@ -64,6 +66,8 @@ pub struct KstatSource {
     zones: Zones,
     /// Statistics that have been named in the log.
     named: HashSet<String>,
+    /// kstats that could not be read since the start.
+    skipped: u64,
 }
 
 impl KstatSource {
@@ -81,7 +85,7 @@ impl KstatSource {
                 error: None,
             })
             .collect();
-        KstatSource { chain, working, zones: Zones::default(), named: HashSet::new() }
+        KstatSource { chain, working, zones: Zones::default(), named: HashSet::new(), skipped: 0 }
     }
 
     /// Of the live chain.
@@ -107,7 +111,8 @@ impl KstatSource {
         }
         let zones = &mut self.zones;
         zones.begin(sample);
-        let mut skipped = self.chain.visit(&Zones::wants, &mut |kstat| zones.learn(&kstat));
+        let mut skipped = self.chain.left_out();
+        skipped.also(self.chain.visit(&Zones::wants, &mut |kstat| zones.learn(&kstat)));
 
         let mut reading = Reading {
             working: &mut self.working,
@@ -116,23 +121,22 @@ impl KstatSource {
             hrtime_ns: moment.hrtime_ns,
             host: Host { page_size: moment.page_size, ..Host::default() },
         };
-        let rest = self.chain.visit(&wanted, &mut |kstat| reading.kstat(&kstat));
+        skipped.also(self.chain.visit(&wanted, &mut |kstat| reading.kstat(&kstat)));
         reading.finish();
         self.zones.end(sample);
-        skipped.kstats += rest.kstats;
-        skipped.reason = rest.reason.or(skipped.reason);
         skipped
     }
 
-    fn report(&self, skipped: &Skipped, sample: &mut Sample) {
+    fn report(&mut self, skipped: &Skipped, sample: &mut Sample) {
+        self.skipped += skipped.kstats;
         let row = |family: &str| v1::Collect {
             source: "kstat".to_owned(),
             family: family.to_owned(),
             ..v1::Collect::default()
         };
         sample.collect.push(v1::Collect {
-            success: Some(u64::from(skipped.kstats == 0)),
-            drops: Some(skipped.kstats),
+            success: Some(u64::from(skipped.reason.is_none())),
+            drops: Some(self.skipped),
             error: skipped.reason.clone(),
             ..row("chain")
         });
@@ -279,16 +283,13 @@ impl Working {
         self.drops += filled.unknown;
         if let Some(statistic) = filled.unknown_name {
             let name = format!("{}:{statistic}", self.family.name);
-            if named.len() < NAMED && !named.contains(&name) {
+            if named.len() < limits::MAX_NAMED && !named.contains(&name) {
                 tracing::info!("a statistic that this version does not know: {name}");
                 named.insert(name);
             }
         }
     }
 }
-
-/// Most unknown statistics that are remembered, and so named.
-const NAMED: usize = 1024;
 
 /// The spec of the table that a family fills.
 fn spec(table: &str) -> &'static zonescope_proto::FamilySpec {

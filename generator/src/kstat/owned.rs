@@ -1,4 +1,4 @@
-//! A chain held in memory: what captures are read into.
+//! A chain held in memory: what captures are read into, tick by tick.
 
 use super::chain::{Chain, Id, Kstat, Moment, Skipped, Stat};
 
@@ -67,47 +67,93 @@ impl OwnedKstat {
     }
 }
 
-/// Chains of a capture, one a tick.
+/// Hands those of `kstats` that are wanted to `visit`.
+pub(super) fn visit_owned(
+    kstats: &[OwnedKstat],
+    wanted: &dyn Fn(Id<'_>) -> bool,
+    visit: &mut dyn FnMut(Kstat<'_>),
+) -> Skipped {
+    let mut skipped = Skipped::default();
+    let mut borrowed = Vec::new();
+    for kstat in kstats.iter().filter(|k| wanted(k.id())) {
+        let Some(stats) = &kstat.stats else {
+            skipped.add(format_args!("{}:{}:{} is raw", kstat.module, kstat.instance, kstat.name));
+            continue;
+        };
+        borrowed.clear();
+        borrowed.extend(stats.iter().map(|(name, stat)| (&**name, stat.borrow())));
+        visit(Kstat { id: kstat.id(), crtime_ns: kstat.crtime_ns, snaptime_ns: kstat.snaptime_ns, stats: &borrowed });
+    }
+    skipped
+}
+
+/// Most problems that are described; the rest are only counted.
+const DESCRIBED: u64 = 8;
+
+/// What of a capture could not be read.
+#[derive(Debug, Clone, Default)]
+pub struct Problems {
+    described: u64,
+    /// Since they were last forgotten.
+    skipped: Skipped,
+}
+
+impl Problems {
+    /// Counts a line that could not be read, and describes the first of them in the log.
+    pub fn add(&mut self, line: usize, what: impl std::fmt::Display) {
+        self.described += 1;
+        if self.described <= DESCRIBED {
+            tracing::warn!("line {line} of the capture is left out: {what}");
+        } else if self.described == DESCRIBED + 1 {
+            tracing::warn!("more lines of the capture are left out; they are counted in `collect`");
+        }
+        self.skipped.add(format_args!("line {line}: {what}"));
+    }
+
+    /// Those since the last call of [`Problems::forget`].
+    pub fn skipped(&self) -> Skipped {
+        self.skipped.clone()
+    }
+
+    /// Begins to count anew.
+    pub fn forget(&mut self) {
+        self.skipped = Skipped::default();
+    }
+}
+
+/// One chain of a capture: what `kstat` printed once.
 #[derive(Debug, Clone, Default)]
 pub struct Captured {
-    /// Each with its moment.
-    pub ticks: Vec<(Moment, Vec<OwnedKstat>)>,
-    next: usize,
+    /// In the order of the capture.
+    pub kstats: Vec<OwnedKstat>,
+    /// What could not be read.
+    pub problems: Problems,
+    played: bool,
 }
 
 impl Captured {
-    /// Of chains that have been read.
-    pub fn new(ticks: Vec<(Moment, Vec<OwnedKstat>)>) -> Self {
-        Captured { ticks, next: 0 }
-    }
-
-    fn current(&self) -> &[OwnedKstat] {
-        self.next.checked_sub(1).and_then(|i| self.ticks.get(i)).map_or(&[], |(_, kstats)| kstats)
+    /// Of kstats that have been read.
+    pub fn new(kstats: Vec<OwnedKstat>, problems: Problems) -> Self {
+        Captured { kstats, problems, played: false }
     }
 }
 
 impl Chain for Captured {
     fn update(&mut self) -> Result<Option<Moment>, String> {
-        let moment = self.ticks.get(self.next).map(|(moment, _)| *moment);
-        self.next += usize::from(moment.is_some());
-        Ok(moment)
+        let first = !std::mem::replace(&mut self.played, true);
+        Ok(first.then_some(Moment { page_size: super::X86_PAGE_SIZE, ..Moment::default() }))
     }
 
     fn visit(&self, wanted: &dyn Fn(Id<'_>) -> bool, visit: &mut dyn FnMut(Kstat<'_>)) -> Skipped {
-        let mut skipped = Skipped::default();
-        for kstat in self.current().iter().filter(|k| wanted(k.id())) {
-            let Some(stats) = &kstat.stats else {
-                skipped.add(format_args!("{}:{}:{} is raw", kstat.module, kstat.instance, kstat.name));
-                continue;
-            };
-            let stats: Vec<(&str, Stat<'_>)> = stats.iter().map(|(name, stat)| (&**name, stat.borrow())).collect();
-            visit(Kstat { id: kstat.id(), crtime_ns: kstat.crtime_ns, snaptime_ns: kstat.snaptime_ns, stats: &stats });
-        }
-        skipped
+        visit_owned(&self.kstats, wanted, visit)
+    }
+
+    fn left_out(&self) -> Skipped {
+        self.problems.skipped()
     }
 
     fn rewind(&mut self) -> std::io::Result<()> {
-        self.next = 0;
+        self.played = false;
         Ok(())
     }
 }

@@ -7,78 +7,81 @@
 //! ```
 //!
 //! Without the first two lines it is one chain of unknown time. `data` is `null` where a kstat could not be read.
+//! [`Replay`](super::replay::Replay) reads it.
 
-use std::io::{BufRead, Write};
+use std::io::Write;
 
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::chain::{Kstat, Moment, Stat};
+use super::chain::{Kstat, Stat};
 use super::owned::{OwnedKstat, OwnedStat};
 
-/// Most problems that are described; the rest are only counted.
-const DESCRIBED: usize = 8;
-
-/// A line that could not be read.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Problem {
-    /// From 1.
-    pub line: usize,
-    /// What is wrong.
-    pub what: String,
-}
-
-/// What a file held.
-#[derive(Debug, Clone, Default)]
-pub struct Captures {
-    /// One chain a tick.
-    pub ticks: Vec<(Moment, Vec<OwnedKstat>)>,
-    /// How many lines could not be read.
-    pub problems: u64,
-    /// The first of them.
-    pub described: Vec<Problem>,
-}
-
-impl Captures {
-    /// Counts a line that could not be read.
-    pub fn problem(&mut self, problem: Problem) {
-        self.problems += 1;
-        if self.described.len() < DESCRIBED {
-            self.described.push(problem);
-        }
-    }
-}
-
 /// One line of a recording.
-#[derive(Debug, Deserialize)]
-#[serde(untagged)]
-enum Line {
-    Kstat(KstatLine),
-    Tick {
-        tick: TickLine,
-    },
-    Head {
-        #[serde(rename = "zonescope")]
-        _form: String,
-        page_size: Option<u64>,
-    },
+#[derive(Debug, PartialEq)]
+pub enum Line {
+    /// The first one: the size of a page, bytes.
+    Head(Option<u64>),
+    /// A tick begins.
+    Tick(TickLine),
+    /// A kstat of the tick.
+    Kstat(OwnedKstat),
 }
 
-#[derive(Debug, Deserialize, Serialize)]
-struct TickLine {
-    utc_ns: u64,
-    hrtime_ns: u64,
+/// When a tick's chain was read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+pub struct TickLine {
+    /// ns since 1970 UTC.
+    pub utc_ns: u64,
+    /// hrtime ns.
+    pub hrtime_ns: u64,
 }
 
+/// Everything that a line can hold. (Serde's untagged enums would read each line twice.)
 #[derive(Debug, Deserialize)]
-struct KstatLine {
-    module: String,
+struct Fields {
+    zonescope: Option<String>,
+    page_size: Option<u64>,
+    tick: Option<TickLine>,
+    module: Option<Box<str>>,
+    #[serde(default)]
     instance: i32,
-    name: String,
-    class: Option<String>,
+    #[serde(default)]
+    name: Box<str>,
+    class: Option<Box<str>>,
     crtime_ns: Option<u64>,
     snaptime_ns: Option<u64>,
     data: Option<Stats>,
+}
+
+/// Reads a line.
+///
+/// # Errors
+/// Says why it is none.
+pub fn parse(line: &[u8]) -> Result<Line, String> {
+    let fields: Fields = match serde_json::from_slice(line) {
+        Ok(fields) => fields,
+        // Drivers name things in any bytes.
+        Err(_) if std::str::from_utf8(line).is_err() => {
+            serde_json::from_str(&String::from_utf8_lossy(line)).map_err(|e| e.to_string())?
+        }
+        Err(error) => return Err(error.to_string()),
+    };
+    if fields.zonescope.is_some() {
+        return Ok(Line::Head(fields.page_size));
+    }
+    if let Some(tick) = fields.tick {
+        return Ok(Line::Tick(tick));
+    }
+    Ok(Line::Kstat(OwnedKstat {
+        module: fields.module.ok_or("neither a kstat nor a tick")?,
+        instance: fields.instance,
+        name: fields.name,
+        class: fields.class,
+        crtime_ns: fields.crtime_ns,
+        snaptime_ns: fields.snaptime_ns,
+        stats: fields.data.map(|stats| stats.0),
+    }))
 }
 
 /// Statistics in order, repeated names kept: a map would lose both.
@@ -97,13 +100,13 @@ impl<'de> Deserialize<'de> for Stats {
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Stats, A::Error> {
                 let mut stats = Stats::default();
-                while let Some((name, value)) = map.next_entry::<String, serde_json::Value>()? {
+                while let Some((name, value)) = map.next_entry::<Box<str>, serde_json::Value>()? {
                     let stat = match value {
-                        serde_json::Value::Number(n) => OwnedStat::parse(&n.to_string()),
+                        serde_json::Value::Number(n) => number(&n),
                         serde_json::Value::String(text) => OwnedStat::Text(text.into()),
                         other => OwnedStat::Text(other.to_string().into()),
                     };
-                    stats.0.push((name.into(), stat));
+                    stats.0.push((name, stat));
                 }
                 Ok(stats)
             }
@@ -112,47 +115,11 @@ impl<'de> Deserialize<'de> for Stats {
     }
 }
 
-/// Reads everything; lines that are none are counted.
-///
-/// # Errors
-/// Where the file cannot be read.
-pub fn read(reader: impl BufRead) -> std::io::Result<Captures> {
-    let mut captures = Captures::default();
-    let mut page_size = super::X86_PAGE_SIZE;
-    for (number, line) in reader.split(b'\n').enumerate() {
-        let line = line?;
-        if line.iter().all(u8::is_ascii_whitespace) {
-            continue;
-        }
-        match serde_json::from_slice(&line) {
-            Ok(Line::Head { page_size: size, .. }) => page_size = size.unwrap_or(page_size),
-            Ok(Line::Tick { tick }) => {
-                let moment = Moment { hrtime_ns: Some(tick.hrtime_ns), utc_ns: Some(tick.utc_ns), page_size };
-                captures.ticks.push((moment, Vec::new()));
-            }
-            Ok(Line::Kstat(kstat)) => {
-                if captures.ticks.is_empty() {
-                    captures.ticks.push((Moment { page_size, ..Moment::default() }, Vec::new()));
-                }
-                if let Some((_, kstats)) = captures.ticks.last_mut() {
-                    kstats.push(owned(kstat));
-                }
-            }
-            Err(error) => captures.problem(Problem { line: number + 1, what: error.to_string() }),
-        }
-    }
-    Ok(captures)
-}
-
-fn owned(line: KstatLine) -> OwnedKstat {
-    OwnedKstat {
-        module: line.module.into(),
-        instance: line.instance,
-        name: line.name.into(),
-        class: line.class.map(Into::into),
-        crtime_ns: line.crtime_ns,
-        snaptime_ns: line.snaptime_ns,
-        stats: line.data.map(|s| s.0),
+fn number(number: &serde_json::Number) -> OwnedStat {
+    match (number.as_u64(), number.as_i64()) {
+        (Some(v), _) => OwnedStat::Uint(v),
+        (_, Some(v)) => OwnedStat::Int(v),
+        _ => OwnedStat::Double(number.as_f64().unwrap_or(0.0)),
     }
 }
 
@@ -221,34 +188,33 @@ impl Serialize for Pairs<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kstat::chain::Id;
 
     #[test]
     fn what_is_written_is_read_again() {
-        let stats = [("a", Stat::Uint(u64::MAX)), ("a", Stat::Int(-4)), ("", Stat::Text("ü\"\\"))];
-        let id = super::super::chain::Id { module: "m", instance: -1, name: "n" };
+        let stats =
+            [("a", Stat::Uint(u64::MAX)), ("a", Stat::Int(-4)), ("", Stat::Text("ü\"\\")), ("f", Stat::Double(0.5))];
+        let id = Id { module: "m", instance: -1, name: "n" };
         let kstat = Kstat { id, crtime_ns: Some(5), snaptime_ns: None, stats: &stats };
         let mut file = Vec::new();
         write_head(&mut file, 8192).unwrap();
         write_tick(&mut file, 77, 5).unwrap();
         write_kstat(&mut file, &kstat).unwrap();
-        let captures = read(file.as_slice()).unwrap();
-        assert_eq!(captures.problems, 0);
-        let (moment, kstats) = &captures.ticks[0];
-        assert_eq!(*moment, Moment { hrtime_ns: Some(5), utc_ns: Some(77), page_size: 8192 });
-        assert_eq!(
-            kstats[0].stats.as_ref().unwrap(),
-            &[
+        let lines: Vec<Line> = file.trim_ascii_end().split(|b| *b == b'\n').map(|l| parse(l).unwrap()).collect();
+        let expected = OwnedKstat {
+            module: "m".into(),
+            instance: -1,
+            name: "n".into(),
+            crtime_ns: Some(5),
+            stats: Some(vec![
                 ("a".into(), OwnedStat::Uint(u64::MAX)),
                 ("a".into(), OwnedStat::Int(-4)),
-                ("".into(), OwnedStat::Text("ü\"\\".into()))
-            ]
-        );
-    }
-
-    #[test]
-    fn a_capture_cut_in_the_middle_of_a_line_gives_the_rest() {
-        let text = "{\"module\":\"m\",\"instance\":0,\"name\":\"n\",\"data\":null}\n{\"module\":\"m\",\"inst";
-        let captures = read(text.as_bytes()).unwrap();
-        assert_eq!((captures.ticks[0].1.len(), captures.problems), (1, 1));
+                ("".into(), OwnedStat::Text("ü\"\\".into())),
+                ("f".into(), OwnedStat::Double(0.5)),
+            ]),
+            ..OwnedKstat::default()
+        };
+        let tick = TickLine { utc_ns: 77, hrtime_ns: 5 };
+        assert_eq!(lines, [Line::Head(Some(8192)), Line::Tick(tick), Line::Kstat(expected)]);
     }
 }

@@ -3,33 +3,31 @@
 //!
 //! ```text
 //! [{
-//! 	"module": "zones",
-//! 	"instance": 5,
-//! 	"name": "web1",
-//! 	"class": "zone_misc",
-//! 	"type": 1,
-//! 	"snaptime": 731090.835853093,
-//! 	"data": {
-//! 		"crtime": 52.586655842,
-//! 		"nsec_sys": 1971772437360,
-//! 		"snaptime": 731090.835853093
-//! 	}
+//!     "module": "zones",
+//!     "instance": 5,
+//!     "name": "web1",
+//!     "class": "zone_misc",
+//!     "type": 1,
+//!     "snaptime": 731090.835853093,
+//!     "data": {
+//!         "crtime": 52.586655842,
+//!         "nsec_sys": 1971772437360,
+//!         "snaptime": 731090.835853093
+//!     }
 //! },{
 //! ```
 
 use std::io::BufRead;
 
-use super::chain::Moment;
-use super::owned::{OwnedKstat, OwnedStat};
-use super::recording::{Captures, Problem};
+use super::owned::{Captured, OwnedKstat, OwnedStat, Problems};
 use super::text_p::seconds;
 
 /// Reads everything; lines that are none are counted.
 ///
 /// # Errors
 /// Where the file cannot be read.
-pub fn read(reader: impl BufRead) -> std::io::Result<Captures> {
-    let mut captures = Captures::default();
+pub fn read(reader: impl BufRead) -> std::io::Result<Captured> {
+    let mut problems = Problems::default();
     let mut kstats: Vec<OwnedKstat> = Vec::new();
     let mut in_data = false;
     for (number, line) in reader.split(b'\n').enumerate() {
@@ -47,12 +45,11 @@ pub fn read(reader: impl BufRead) -> std::io::Result<Captures> {
             _ => match (pair(text), kstats.last_mut()) {
                 (Some((name, value)), Some(kstat)) if in_data => statistic(kstat, name, value),
                 (Some((name, value)), Some(kstat)) => head(kstat, name, value),
-                _ => captures.problem(Problem { line: number + 1, what: "not `\"name\": value`".to_owned() }),
+                _ => problems.add(number + 1, "not `\"name\": value`"),
             },
         }
     }
-    captures.ticks.push((Moment { page_size: super::X86_PAGE_SIZE, ..Moment::default() }, kstats));
-    Ok(captures)
+    Ok(Captured::new(kstats, problems))
 }
 
 /// `"name": value,` as it stands.
@@ -98,13 +95,13 @@ mod tests {
     #[test]
     fn strings_that_are_not_escaped_are_read() {
         let text = "[{\n\t\"module\": \"m\",\n\t\"instance\": -2,\n\t\"name\": \"n\",\n\t\"data\": {\n\t\t\"crtime\": 1.5,\n\t\t\"a\": \"x\"y\\z\",\n\t\t\"\": 7\n\t}\n}]\n";
-        let captures = read(text.as_bytes()).unwrap();
-        let kstat = &captures.ticks[0].1[0];
+        let captured = read(text.as_bytes()).unwrap();
+        let kstat = &captured.kstats[0];
         assert_eq!((&*kstat.module, kstat.instance, kstat.crtime_ns), ("m", -2, Some(1_500_000_000)));
         assert_eq!(
             kstat.stats.as_ref().unwrap(),
             &[("a".into(), OwnedStat::Text("x\"y\\z".into())), ("".into(), OwnedStat::Uint(7))]
         );
-        assert_eq!(captures.problems, 0);
+        assert_eq!(captured.problems.skipped().kstats, 0);
     }
 }

@@ -7,16 +7,14 @@
 
 use std::io::BufRead;
 
-use super::chain::Moment;
-use super::owned::{OwnedKstat, OwnedStat};
-use super::recording::{Captures, Problem};
+use super::owned::{Captured, OwnedKstat, OwnedStat, Problems};
 
 /// Reads everything; lines that are none are counted.
 ///
 /// # Errors
 /// Where the file cannot be read.
-pub fn read(reader: impl BufRead) -> std::io::Result<Captures> {
-    let mut captures = Captures::default();
+pub fn read(reader: impl BufRead) -> std::io::Result<Captured> {
+    let mut problems = Problems::default();
     let mut kstats: Vec<OwnedKstat> = Vec::new();
     for (number, line) in reader.split(b'\n').enumerate() {
         let line = line?;
@@ -41,12 +39,10 @@ pub fn read(reader: impl BufRead) -> std::io::Result<Captures> {
                     add(kstat, statistic, value);
                 }
             }
-            None => captures
-                .problem(Problem { line: number + 1, what: "not module:instance:name:statistic<TAB>value".to_owned() }),
+            None => problems.add(number + 1, "not module:instance:name:statistic<TAB>value"),
         }
     }
-    captures.ticks.push((Moment { page_size: super::X86_PAGE_SIZE, ..Moment::default() }, kstats));
-    Ok(captures)
+    Ok(Captured::new(kstats, problems))
 }
 
 fn parse(line: &str) -> Option<(&str, i32, &str, &str, &str)> {
@@ -84,7 +80,7 @@ mod tests {
     use super::*;
 
     fn one(text: &str) -> OwnedKstat {
-        read(text.as_bytes()).unwrap().ticks.remove(0).1.remove(0)
+        read(text.as_bytes()).unwrap().kstats.remove(0)
     }
 
     #[test]
@@ -117,8 +113,8 @@ mod tests {
 
     #[test]
     fn a_line_cut_in_the_middle_is_a_problem_and_nothing_else() {
-        let captures = read("m:0:n:a\t1\nm:0:n".as_bytes()).unwrap();
-        assert_eq!(captures.problems, 1);
-        assert_eq!(captures.ticks[0].1.len(), 1);
+        let captured = read("m:0:n:a\t1\nm:0:n".as_bytes()).unwrap();
+        assert_eq!(captured.problems.skipped().kstats, 1);
+        assert_eq!(captured.kstats.len(), 1);
     }
 }

@@ -11,7 +11,6 @@
 //! Of a process that the generator may not look into (another user's, where it is not root; one that the kernel
 //! protects) the last ones are absent. A process that ends while it is read is absent.
 
-use std::cmp::Reverse;
 use std::io;
 
 use zonescope_proto::v1;
@@ -21,6 +20,7 @@ use super::files::Names;
 use super::parse::{Malformed, Table, Unit, keyed, number, text_of, words};
 use super::reader::{Reader, is_absent};
 use super::roster::{self, Process};
+use crate::top::{Ranked, largest};
 
 const IO: &Table<v1::Process> =
     &[("read_bytes", Unit::Same, |p| &mut p.read_bytes), ("write_bytes", Unit::Same, |p| &mut p.write_bytes)];
@@ -30,7 +30,7 @@ pub(super) fn read(pass: &mut Pass<'_>) {
         return;
     }
     pass.host_census = roster::census(&pass.roster.processes, &mut pass.zones);
-    let chosen = choose(&pass.roster.processes, pass.top);
+    let chosen = largest(&pass.roster.processes, pass.top);
     let mut names = Names::default();
     for index in chosen {
         let process = &pass.roster.processes[index];
@@ -42,21 +42,21 @@ pub(super) fn read(pass: &mut Pass<'_>) {
     }
 }
 
-/// The first `top` of each zone by CPU time, and as many by memory; in the order of zones and pids.
-fn choose(processes: &[Process], top: usize) -> Vec<usize> {
-    let mut order: Vec<usize> = (0..processes.len()).collect();
-    order.sort_unstable_by_key(|i| (processes[*i].zone, processes[*i].pid));
-    let mut chosen: Vec<usize> = Vec::new();
-    for zone in order.chunk_by_mut(|a, b| processes[*a].zone == processes[*b].zone) {
-        let start = chosen.len();
-        zone.sort_by_key(|i| Reverse(processes[*i].used));
-        chosen.extend(zone.iter().filter(|i| processes[**i].used > 0).take(top));
-        zone.sort_by_key(|i| Reverse(processes[*i].stat.rss));
-        chosen.extend(zone.iter().filter(|i| processes[**i].stat.rss > 0).take(top));
-        chosen[start..].sort_unstable_by_key(|i| processes[*i].pid);
+impl Ranked for Process {
+    type Zone = Option<usize>;
+
+    fn zone(&self) -> Option<usize> {
+        self.zone
     }
-    chosen.dedup();
-    chosen
+    fn pid(&self) -> u32 {
+        self.pid
+    }
+    fn used(&self) -> u64 {
+        self.used
+    }
+    fn rss(&self) -> u64 {
+        self.stat.rss
+    }
 }
 
 /// The row of a process as far as its line tells.
@@ -141,22 +141,6 @@ fn open_files(reader: &mut Reader<'_>, pid: &str, names: &mut Names) -> Option<u
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::linux::roster::tests::process;
-
-    #[test]
-    fn the_largest_by_time_and_by_memory_are_chosen_of_each_zone() {
-        let processes = [
-            process(10, None, 5, 100),
-            process(11, None, 9, 1),
-            process(12, None, 0, 900),
-            process(13, None, 1, 2),
-            process(14, Some(0), 0, 0),
-            process(15, Some(0), 0, 1),
-        ];
-        let pids: Vec<u32> = choose(&processes, 1).into_iter().map(|i| processes[i].pid).collect();
-        assert_eq!(pids, [11, 12, 15]);
-        assert_eq!(choose(&processes, 0), [0usize; 0]);
-    }
 
     #[test]
     fn details_are_read_from_captured_text() {

@@ -161,13 +161,8 @@ pub(super) fn census(processes: &[Process], zones: &mut [Zone<'_>]) -> Census {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+mod tests {
     use super::*;
-
-    /// A process with some CPU time since the last tick and some pages.
-    pub(in crate::linux) fn process(pid: u32, zone: Option<usize>, used: u64, rss: u64) -> Process {
-        Process { pid, zone, used, name: 0..0, stat: Stat { rss, threads: 1, starttime: 7, ..Stat::default() } }
-    }
 
     #[test]
     fn only_growth_since_the_last_tick_counts_and_a_reused_pid_starts_anew() {

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use super::Capture;
 use super::linux::LinuxRecording;
 use super::series::Series;
-use crate::kstat::owned::Captured;
-use crate::kstat::recording::{self, Captures};
+use crate::kstat::chain::Chain;
+use crate::kstat::replay::Replay;
 use crate::kstat::{KstatSource, text_j, text_p};
 
 /// What a file holds.
@@ -105,22 +105,18 @@ pub fn open(path: &Path) -> Result<Box<dyn Capture>, OpenError> {
     let io = |error| OpenError::Io { path: path.to_owned(), error };
     match form(path)? {
         Form::Packets => Ok(Box::new(Series::open(path.to_owned()).map_err(io)?)),
-        Form::Chain => kstats(path, recording::read(reader(path).map_err(io)?).map_err(io)?),
-        Form::KstatP => kstats(path, text_p::read(reader(path).map_err(io)?).map_err(io)?),
-        Form::KstatJ => kstats(path, text_j::read(reader(path).map_err(io)?).map_err(io)?),
+        Form::Chain => {
+            let path = path.to_owned();
+            Ok(kstats(Replay::new(Box::new(move || reader(&path))).map_err(io)?))
+        }
+        Form::KstatP => Ok(kstats(text_p::read(reader(path).map_err(io)?).map_err(io)?)),
+        Form::KstatJ => Ok(kstats(text_j::read(reader(path).map_err(io)?).map_err(io)?)),
         Form::Linux => Ok(Box::new(LinuxRecording::open(path.to_owned()).map_err(io)?)),
     }
 }
 
-/// Says what could not be read of a capture, and plays the rest.
-fn kstats(path: &Path, captures: Captures) -> Result<Box<dyn Capture>, OpenError> {
-    for problem in &captures.described {
-        tracing::warn!("{} line {}: {}", path.display(), problem.line, problem.what);
-    }
-    if captures.problems > captures.described.len() as u64 {
-        tracing::warn!("{}: {} lines could not be read in all", path.display(), captures.problems);
-    }
-    Ok(Box::new(KstatSource::new(Box::new(Captured::new(captures.ticks)))))
+fn kstats(chain: impl Chain + 'static) -> Box<dyn Capture> {
+    Box::new(KstatSource::new(Box::new(chain)))
 }
 
 #[cfg(test)]
