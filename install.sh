@@ -333,34 +333,34 @@ pkg_install() { pkg install "$@" || [ $? = 4 ]; }
 apt_candidate() { apt-cache policy "$1" 2>/dev/null | sed -n 's/^  Candidate: *\([0-9][^-+~]*\).*/\1/p'; }
 
 # Debian 12 has its own cargo (too old) and, kept current for its browsers, cargo-web. Ubuntu has cargo-1.NN beside
-# its own; newer Debians have rustup. The first that is new enough is taken.
+# its own; newer Debians have rustup. The first that is new enough is taken. cargo fetches over TLS: ca-certificates.
 find_debian_compiler() {
     for fd_package in cargo cargo-web; do
         fd_version=$(apt_candidate $fd_package)
         if [ -n "$fd_version" ] && new_enough "$fd_version" "$nc_oldest"; then
             fd_tools=''
             [ $fd_package = cargo ] || fd_tools=rustc-web
-            echo "$fd_package" ${fd_tools:+"$fd_tools"} gcc libc6-dev
+            echo "$fd_package" ${fd_tools:+"$fd_tools"} gcc libc6-dev ca-certificates
             return 0
         fi
     done
     for fd_package in $(apt-cache pkgnames cargo-1. 2>/dev/null | sort -t. -k2 -n -r); do
         if new_enough "${fd_package#cargo-}.0" "$nc_oldest"; then
-            echo "$fd_package rustc-${fd_package#cargo-} gcc libc6-dev"
+            echo "$fd_package rustc-${fd_package#cargo-} gcc libc6-dev ca-certificates"
             return 0
         fi
     done
-    [ -n "$(apt_candidate rustup)" ] && echo rustup gcc libc6-dev
+    [ -n "$(apt_candidate rustup)" ] && echo rustup gcc libc6-dev ca-certificates
 }
 
 install_compiler_debian() {
     need_root "installing a compiler ($nc_why)"
-    nc_packages='gcc libc6-dev'
+    nc_packages='gcc libc6-dev ca-certificates'
     if ! cargo_is_new_enough "$nc_oldest"; then
         nc_packages=$(find_debian_compiler) || {
             change "read the package lists: apt-get update" apt-get -qq update
             nc_packages=$(find_debian_compiler)
-        } || fail "no package of this system has Rust $nc_oldest: install it from https://rustup.rs, then run this again"
+        } || fail "no package of this system has Rust $nc_oldest: let apt see Debian's security suite (cargo-web is in it), or install Rust from https://rustup.rs, then run this again"
     fi
     # shellcheck disable=SC2086 # a list of packages
     change "install a compiler ($nc_why): apt-get install $nc_packages" apt_install $nc_packages

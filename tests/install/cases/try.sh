@@ -128,8 +128,8 @@ test_debian_installs_the_package_that_is_new_enough() {
     printf '%s\n' 'cargo 0.66.0+ds1-1' 'cargo-web 1.96.0+dfsg1-1~deb12u2' > /machine/apt
     installer --compiler
     expect 0 "--compiler"
-    says "install a compiler (no cargo here): apt-get install cargo-web rustc-web gcc libc6-dev"
-    called "apt-get -y -qq install --no-install-recommends cargo-web rustc-web gcc libc6-dev"
+    says "install a compiler (no cargo here): apt-get install cargo-web rustc-web gcc libc6-dev ca-certificates"
+    called "apt-get -y -qq install --no-install-recommends cargo-web rustc-web gcc libc6-dev ca-certificates"
 }
 
 test_debian_reads_the_package_lists_once_if_nothing_is_found() {
@@ -140,7 +140,7 @@ test_debian_reads_the_package_lists_once_if_nothing_is_found() {
     installer --compiler
     expect 0 "--compiler"
     called "apt-get -qq update"
-    called "apt-get -y -qq install --no-install-recommends cargo gcc libc6-dev"
+    called "apt-get -y -qq install --no-install-recommends cargo gcc libc6-dev ca-certificates"
 }
 
 test_a_compiler_that_cannot_be_installed_fails_clearly() {
@@ -154,7 +154,7 @@ test_a_compiler_that_cannot_be_installed_fails_clearly() {
     : > /machine/apt
     installer --compiler
     expect 1 "no package"
-    says "install it from https://rustup.rs"
+    says "install Rust from https://rustup.rs"
 }
 
 test_an_old_compiler_is_named() {
