@@ -3,7 +3,8 @@
 //!
 //! There is no reconnecting below us: a connection that comes back by itself would hide that the outcome of what was under way
 //! is not known. Who holds a connection drops it after trouble, waits ([`between_attempts`]), and makes another.
-//! Only a cluster's client follows redirections and replaces single nodes by itself, and tells us of what it could not do.
+//! Only a cluster's client learns by itself where slots are and replaces connections to single nodes; each request that met such
+//! a change fails, and is ours to repeat.
 
 use std::time::Duration;
 
@@ -18,7 +19,7 @@ use redis::{
 };
 use zonescope_link::backoff::Backoff;
 
-use crate::limits::{CLUSTER_RETRIES, CONNECT_TIMEOUT, RESPONSE_TIMEOUT};
+use crate::limits::{CONNECT_TIMEOUT, RESPONSE_TIMEOUT};
 use crate::secret::Secret;
 use crate::trouble::Trouble;
 
@@ -81,7 +82,10 @@ pub fn address(text: &str) -> Result<ConnectionInfo, String> {
     const ALLOWED: &str = "redis://HOST:PORT/DB, rediss://HOST:PORT (TLS) or unix:///PATH";
     let wrong = |why: &str| format!("{why}: {ALLOWED}");
     let url = redis::parse_redis_url(text).ok_or_else(|| wrong("no address of a Redis server"))?;
-    if url.password().is_some() || !url.username().is_empty() || url.query_pairs().any(|(k, _)| k == "pass" || k == "user") {
+    if url.password().is_some()
+        || !url.username().is_empty()
+        || url.query_pairs().any(|(k, _)| k == "pass" || k == "user")
+    {
         return Err("users and passwords do not belong in addresses: see `username` and `password_file`".to_owned());
     }
     if url.fragment().is_some() {
@@ -150,9 +154,7 @@ impl Target {
                 let mut client = self.sentinel(sentinels, name)?;
                 Connection::Single(client.get_async_connection_with_config(&config).await?)
             }
-            Topology::Cluster(nodes) => {
-                Connection::Cluster(self.cluster(nodes).build()?.get_async_connection().await?)
-            }
+            Topology::Cluster(nodes) => Connection::Cluster(self.cluster(nodes).build()?.get_async_connection().await?),
         })
     }
 
@@ -222,9 +224,8 @@ impl Target {
             .connection_timeout(CONNECT_TIMEOUT)
             .response_timeout(RESPONSE_TIMEOUT)
             .overall_response_timeout(Some(RESPONSE_TIMEOUT))
-            .retries(CLUSTER_RETRIES)
-            .min_retry_wait(50)
-            .max_retry_wait(500);
+            // All trying again is ours: after a node has been away, what it still holds must be looked at first.
+            .retries(0);
         if let Some(username) = &self.credentials.username {
             builder = builder.username(username);
         }
@@ -328,7 +329,9 @@ mod tests {
 
     #[test]
     fn addresses_hold_no_secrets_and_no_way_around_verification() {
-        for right in ["redis://127.0.0.1", "redis://[::1]:7000/2", "rediss://redis.example:6380", "unix:///run/redis.sock"] {
+        for right in
+            ["redis://127.0.0.1", "redis://[::1]:7000/2", "rediss://redis.example:6380", "unix:///run/redis.sock"]
+        {
             assert!(address(right).is_ok(), "{right}");
         }
         for wrong in [

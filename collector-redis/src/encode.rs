@@ -8,11 +8,13 @@
 //! be made again; where they change, or are not known, the hash is replaced within the transaction.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use redis::{Cmd, Pipeline, RedisWrite, ToRedisArgs, cmd};
 use zonescope_proto::resource::Usage;
 use zonescope_proto::{FAMILIES, Kind, v1};
 
+use crate::batch::Missing;
 use crate::derive::{Past, Step};
 use crate::keys::{Keys, USE_TABLE};
 use crate::limits::CUSTOM_TABLES;
@@ -40,11 +42,15 @@ impl Style {
         (self.keep_ms + refresh, refresh)
     }
 
-    /// Adds an EXPIRE.
-    pub fn expire(&self, pipe: &mut Pipeline, key: impl ToRedisArgs) {
+    /// Lets a key live as long as history does, from now on.
+    pub fn expire_command(&self, key: &str) -> Cmd {
         let mut expire = cmd("EXPIRE");
         expire.arg(key).arg(self.lives().0.div_ceil(1000));
-        pipe.add_command(expire);
+        expire
+    }
+
+    fn expire(&self, pipe: &mut Pipeline, key: &str) {
+        pipe.add_command(self.expire_command(key));
     }
 
     /// A time of refreshing that has not come; moves it if it has.
@@ -60,8 +66,8 @@ impl Style {
 /// The transaction of one zone.
 pub struct Transaction<'a> {
     style: &'a Style,
-    tag: &'a str,
-    stored: &'a mut Stored,
+    tag: Arc<str>,
+    stored: Stored,
     /// History is kept from here, ms before the newest frame. Shorter than `style.keep_ms` where memory is short.
     keep_ms: u64,
     now_ms: u64,
@@ -89,7 +95,7 @@ struct Place<'f> {
 
 impl<'a> Transaction<'a> {
     /// Begins one. `keep_ms` is how long history is kept just now, `now_ms` the time on our clock.
-    pub fn new(style: &'a Style, tag: &'a str, stored: &'a mut Stored, keep_ms: u64, now_ms: u64) -> Self {
+    pub fn new(style: &'a Style, tag: Arc<str>, mut stored: Stored, keep_ms: u64, now_ms: u64) -> Self {
         stored.seen_ms = now_ms;
         let mut pipe = redis::pipe();
         pipe.add_command(cmd("MULTI"));
@@ -99,18 +105,18 @@ impl<'a> Transaction<'a> {
     /// Begins history anew: what is there lies in a future that is no more.
     pub fn restart(&mut self) {
         let mut del = cmd("DEL");
-        del.arg(self.style.keys.of(self.tag, "gaps"));
+        del.arg(self.style.keys.of(&self.tag, "gaps"));
         for (table, state) in &mut self.stored.tables {
-            del.arg(self.style.keys.history(self.tag, table));
+            del.arg(self.style.keys.history(&self.tag, table));
             state.refresh_history_ms = 0;
         }
         self.pipe.add_command(del);
     }
 
-    /// Writes a frame at `id`; with `latest` it becomes the latest state. `missing` frames before it never came.
-    pub fn frame(&mut self, past: &mut Past, frame: v1::Frame, id: EntryId, missing: u64, latest: bool) {
+    /// Writes a frame at `id`; with `latest` it becomes the latest state. `missing` came before it, or rather did not.
+    pub fn frame(&mut self, past: &mut Past, frame: v1::Frame, id: EntryId, missing: Missing, latest: bool) {
         let Some(header) = frame.header.clone() else { return };
-        self.gap(id, &header, header.sequence.saturating_sub(missing), header.sequence.saturating_sub(1), missing);
+        self.gap(id, &header, header.sequence.saturating_sub(1), missing);
 
         let mut place = Place { header: &header, id, rows: Vec::new(), latest: latest.then(Vec::new) };
         let mut step = past.step(&frame);
@@ -135,19 +141,24 @@ impl<'a> Transaction<'a> {
     }
 
     /// Frames that the host announces and that never came; the last of them is `sequence`.
-    pub fn announced(&mut self, header: &v1::Header, sequence: u64, missing: u64) {
+    pub fn announced(&mut self, header: &v1::Header, sequence: u64, missing: Missing) {
         let Some(last) = &mut self.stored.position else { return };
         let id = EntryId { ms: last.id.ms.max(header.time / 1_000_000), ..last.id }.after();
         last.sequence = sequence;
-        self.gap(id, header, sequence + 1 - missing, sequence, missing);
+        self.gap(id, header, sequence, missing);
         self.position();
     }
 
-    /// The commands. The last answer is that of EXEC.
-    pub fn finish(mut self) -> Pipeline {
+    /// What Redis will hold once this is done.
+    pub fn stored(&self) -> &Stored {
+        &self.stored
+    }
+
+    /// The commands, and what Redis holds once they are done. The last answer is that of EXEC.
+    pub fn finish(mut self) -> (Pipeline, Stored) {
         if self.style.due(&mut self.stored.refresh_ms, self.now_ms) {
             self.forget_tables();
-            let tables = self.style.keys.of(self.tag, "tables");
+            let tables = self.style.keys.of(&self.tag, "tables");
             if !self.stored.tables.is_empty() {
                 let mut sadd = cmd("SADD");
                 sadd.arg(&tables);
@@ -157,13 +168,14 @@ impl<'a> Transaction<'a> {
                 self.pipe.add_command(sadd);
                 self.style.expire(&mut self.pipe, &tables);
             }
-            self.style.expire(&mut self.pipe, self.style.keys.of(self.tag, "zone"));
+            let zone = self.style.keys.of(&self.tag, "zone");
+            self.style.expire(&mut self.pipe, &zone);
         }
         for announcement in self.announcements {
             self.pipe.add_command(announcement);
         }
         self.pipe.add_command(cmd("EXEC"));
-        self.pipe
+        (self.pipe, self.stored)
     }
 
     /// Tables that have not come for as long as their history would live are no tables of the zone any more.
@@ -179,14 +191,18 @@ impl<'a> Transaction<'a> {
         });
     }
 
-    fn gap(&mut self, id: EntryId, header: &v1::Header, from: u64, to: u64, missing: u64) {
-        if missing == 0 {
+    /// Puts on record that frames up to `to` never came.
+    fn gap(&mut self, id: EntryId, header: &v1::Header, to: u64, missing: Missing) {
+        let Missing { frames, dropped } = missing;
+        if frames == 0 {
             return;
         }
-        self.stored.missing += missing;
-        let gaps = self.style.keys.of(self.tag, "gaps");
+        self.stored.missing += frames;
+        let gaps = self.style.keys.of(&self.tag, "gaps");
+        let reason = if dropped >= frames { "backlog full" } else { "not received" };
         let mut xadd = self.xadd(&gaps, id, id.of_row(0), true);
-        xadd.arg("missing").arg(missing).arg("epoch").arg(header.epoch).arg("from").arg(from).arg("to").arg(to);
+        xadd.arg("missing").arg(frames).arg("from").arg((to + 1).saturating_sub(frames)).arg("to").arg(to);
+        xadd.arg("epoch").arg(header.epoch).arg("reason").arg(reason);
         self.pipe.add_command(xadd);
         self.style.expire(&mut self.pipe, &gaps);
     }
@@ -197,7 +213,7 @@ impl<'a> Transaction<'a> {
             return;
         }
         if let Some(latest) = &mut place.latest {
-            let table = latest_of(latest, &row.table, &self.style.keys, self.tag);
+            let table = latest_of(latest, &row.table, &self.style.keys, &self.tag);
             if row.many {
                 table.shape.push(rows::hash(&row.name));
                 table.hset.arg(row.name.as_bytes()).arg(row.json(rates));
@@ -230,7 +246,7 @@ impl<'a> Transaction<'a> {
                 0
             }
         };
-        let key = self.style.keys.history(self.tag, &row.table);
+        let key = self.style.keys.history(&self.tag, &row.table);
         // Trimming once a table and tick is enough.
         let mut xadd = self.xadd(&key, place.id, place.id.of_row(number), number == 0);
         if place.id.ms != place.header.time / 1_000_000 {
@@ -323,7 +339,7 @@ impl<'a> Transaction<'a> {
         let none = v1::Zone::default();
         let zone = header.zone.as_ref().unwrap_or(&none);
         let mut hset = cmd("HSET");
-        hset.arg(self.style.keys.of(self.tag, "zone"));
+        hset.arg(self.style.keys.of(&self.tag, "zone"));
         hset.arg("host").arg(&header.host).arg("host_id").arg(&header.host_id);
         hset.arg("zone").arg(&zone.name).arg("zone_id").arg(zone.id).arg("brand").arg(&zone.brand);
         hset.arg("boot_time").arg(zone.boot_time).arg("uuid").arg(&zone.uuid).arg("state").arg(&zone.state);
@@ -335,7 +351,7 @@ impl<'a> Transaction<'a> {
     fn position(&mut self) {
         let Some(Position { epoch, sequence, id }) = self.stored.position else { return };
         let mut hset = cmd("HSET");
-        hset.arg(self.style.keys.of(self.tag, "zone"));
+        hset.arg(self.style.keys.of(&self.tag, "zone"));
         hset.arg("epoch").arg(epoch).arg("sequence").arg(sequence).arg("id").arg(id.of_row(0));
         hset.arg("frames").arg(self.stored.frames).arg("missing").arg(self.stored.missing);
         self.pipe.add_command(hset);
@@ -353,7 +369,7 @@ impl<'a> Transaction<'a> {
             "sequence": header.sequence,
         });
         let mut publish = cmd("PUBLISH");
-        publish.arg(self.style.keys.of(self.tag, "tick")).arg(message.to_string());
+        publish.arg(self.style.keys.of(&self.tag, "tick")).arg(message.to_string());
         self.announcements.push(publish);
     }
 
@@ -385,7 +401,8 @@ fn latest_of<'l>(latest: &'l mut Vec<Latest>, table: &Cow<'static, str>, keys: &
 
 fn names_of(usage: &Usage) -> [String; 6] {
     let resource = usage.resource.name();
-    ["utilization", "saturation", "saturation_unit", "errors", "cap", "throttled"].map(|what| format!("{resource}_{what}"))
+    ["utilization", "saturation", "saturation_unit", "errors", "cap", "throttled"]
+        .map(|what| format!("{resource}_{what}"))
 }
 
 fn gauge(name: &str, data: Data) -> Cell<'_> {

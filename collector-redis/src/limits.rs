@@ -38,9 +38,6 @@ pub const CUSTOM_TABLES: usize = 64;
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// A server that does not answer a batch for so long is taken for gone.
 pub const RESPONSE_TIMEOUT: Duration = Duration::from_secs(10);
-/// Requests that a cluster redirects or refuses for the moment are tried again so many times before we step back.
-pub const CLUSTER_RETRIES: u32 = 3;
-
 /// How often the server's memory is looked at.
 pub const MEMORY_EVERY: Duration = Duration::from_secs(5);
 /// How often the collector's own state is written.

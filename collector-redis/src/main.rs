@@ -1,3 +1,33 @@
 //! zonescope-collector-redis: parse, load, run, report.
 
-fn main() {}
+use std::process::ExitCode;
+
+use clap::Parser;
+use zonescope_collector_redis::cli::{Cli, Command, NAME};
+use zonescope_collector_redis::{commands, config};
+use zonescope_link::{exit, log};
+
+fn main() -> ExitCode {
+    match execute(Cli::parse().command) {
+        Ok(()) => ExitCode::from(exit::OK),
+        Err(error) => exit::report(NAME, error.as_ref()),
+    }
+}
+
+fn execute(command: Command) -> anyhow::Result<()> {
+    match command {
+        Command::Run(arguments) => {
+            let settings = config::load(&arguments)?;
+            if arguments.check_config {
+                return commands::say("the configuration is right");
+            }
+            log::init(settings.log_format, arguments.verbose);
+            commands::run::run(&arguments, settings)
+        }
+        Command::Top(arguments) => {
+            log::init(log::Format::Text, 0);
+            commands::top::top(&arguments)
+        }
+        Command::Completions { shell } => commands::completions(shell),
+    }
+}

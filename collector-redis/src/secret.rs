@@ -49,7 +49,10 @@ pub fn read(path: &Path) -> Result<Secret, String> {
 pub fn only_ours(path: &Path) -> Result<(), String> {
     let mode = std::fs::metadata(path).map_err(|e| e.to_string())?.permissions().mode();
     if mode & 0o007 != 0 {
-        return Err(format!("others than its owner and group have access to it (mode {:03o}): chmod 640", mode & 0o777));
+        return Err(format!(
+            "others than its owner and group have access to it (mode {:03o}): chmod 640",
+            mode & 0o777
+        ));
     }
     Ok(())
 }

@@ -1,0 +1,86 @@
+//! `run`: from the socket into Redis, until told to end.
+
+use std::sync::Arc;
+
+use zonescope_link::clock::SystemClock;
+use zonescope_link::shutdown::{Reload, Shutdown};
+use zonescope_link::{LinkError, Subscriber, SubscriberOptions};
+
+use crate::cli::RunArguments;
+use crate::config::{self, Settings};
+use crate::inbox::Inbox;
+use crate::writer::{Options, Writer};
+
+/// Subscribes and stores.
+///
+/// # Errors
+/// Where an endpoint is none.
+pub fn run(arguments: &RunArguments, settings: Settings) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    runtime.block_on(async {
+        let shutdown = Shutdown::install()?;
+        let clock = Arc::new(SystemClock);
+        let inbox = Arc::new(Inbox::new(settings.backlog, clock.clone()));
+        let subscriber = subscribe(&settings).await?;
+        tracing::info!(
+            endpoints = settings.endpoints.join(","),
+            redis = settings.target.describe(),
+            backlog_mib = settings.backlog >> 20,
+            "receiving"
+        );
+        let options = Options {
+            target: settings.target,
+            style: settings.style,
+            max_memory: settings.max_memory,
+            name: settings.name,
+        };
+        let writer = tokio::spawn(Writer::new(options, Arc::clone(&inbox), clock).run(shutdown.clone()));
+        receive(arguments, subscriber, &inbox, &shutdown).await?;
+        let left = writer.await?;
+        if left > 0 {
+            tracing::warn!(frames = left, "Redis did not take these in time: they are lost");
+        }
+        Ok(())
+    })
+}
+
+async fn receive(
+    arguments: &RunArguments,
+    mut subscriber: Subscriber,
+    inbox: &Inbox,
+    shutdown: &Shutdown,
+) -> anyhow::Result<()> {
+    let mut reload = Reload::install()?;
+    loop {
+        tokio::select! {
+            received = subscriber.recv() => {
+                inbox.put(received);
+                inbox.count(subscriber.counters());
+            }
+            () = reload.requested() => match config::load(arguments) {
+                Ok(settings) => {
+                    subscriber = subscribe(&settings).await?;
+                    tracing::info!(endpoints = settings.endpoints.join(","), "the configuration was read again; all but `connect` and `zones` waits for a restart");
+                }
+                Err(wrong) => tracing::error!("{wrong}: everything goes on as before"),
+            },
+            () = shutdown.requested() => break,
+        }
+    }
+    let counters = subscriber.counters();
+    tracing::info!(
+        frames = counters.frames,
+        bytes = counters.bytes,
+        bad = counters.bad,
+        duplicates = counters.duplicates,
+        gaps = counters.gaps,
+        missing = counters.missing,
+        "received"
+    );
+    Ok(())
+}
+
+async fn subscribe(settings: &Settings) -> Result<Subscriber, LinkError> {
+    let (endpoints, zones) = (settings.endpoints.clone(), settings.zones.clone());
+    Subscriber::connect(SubscriberOptions { endpoints, zones }).await
+}

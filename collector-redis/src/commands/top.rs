@@ -1,0 +1,134 @@
+//! `top`: who hurts most, live, as Redis has it.
+
+use std::collections::HashMap;
+use std::io::{self, IsTerminal, Write};
+use std::time::Duration;
+
+use futures::StreamExt;
+use redis::{Value, cmd, from_redis_value};
+use zonescope_link::clock::{Clock, SystemClock};
+use zonescope_link::shutdown::Shutdown;
+use zonescope_link::top::Top;
+use zonescope_proto::resource::{Resource, Usage};
+
+use super::unless_nobody_reads;
+use crate::cli::TopArguments;
+use crate::config;
+use crate::connect::{Connection, between_attempts};
+use crate::keys::{Keys, USE_TABLE};
+use crate::trouble::Trouble;
+
+/// How often the table is drawn.
+const EVERY: Duration = Duration::from_secs(1);
+/// Zones that have not been seen for so long are not shown, ms.
+const SEEN_WITHIN_MS: u64 = 10_000;
+/// Zones that are read at once.
+const AT_ONCE: usize = 256;
+/// To the upper left, and everything below gone.
+const CLEAR: &str = "\x1b[H\x1b[J";
+
+/// Units of saturation, as `Usage` has them.
+const UNITS: [&str; 6] = ["threads", "share of time", "pages/s", "faults/s", "operations", "events/s"];
+
+/// Shows a table each second, until told to end.
+///
+/// # Errors
+/// Where the configuration is wrong, or Redis is not there.
+pub fn top(arguments: &TopArguments) -> anyhow::Result<()> {
+    let settings = config::load_redis(&arguments.redis)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let shutdown = Shutdown::install()?;
+        let end = async {
+            match arguments.seconds {
+                Some(seconds) => tokio::time::sleep(Duration::from_secs(seconds)).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            watched = watch(&settings, arguments.rows) => watched,
+            () = end => Ok(()),
+            () = shutdown.requested() => Ok(()),
+        }
+    })
+}
+
+async fn watch(settings: &config::Settings, rows: usize) -> anyhow::Result<()> {
+    let redis = |trouble: Trouble| anyhow::anyhow!("Redis at {} {trouble}", settings.target.describe());
+    let mut connection = settings.target.connect().await.map_err(redis)?;
+    let mut top = Top::default();
+    let mut draw = tokio::time::interval(EVERY);
+    loop {
+        draw.tick().await;
+        if let Err(trouble) = read(&connection, &settings.style.keys, &mut top).await {
+            tracing::warn!("Redis {trouble}");
+            connection = again(settings).await;
+        } else if !top.is_empty() && !print(&top, rows)? {
+            return Ok(());
+        }
+    }
+}
+
+async fn again(settings: &config::Settings) -> Connection {
+    let mut backoff = between_attempts();
+    loop {
+        tokio::time::sleep(backoff.wait()).await;
+        if let Ok(connection) = settings.target.connect().await {
+            return connection;
+        }
+    }
+}
+
+/// Reads every zone that was seen lately.
+async fn read(connection: &Connection, keys: &Keys, top: &mut Top) -> Result<(), Trouble> {
+    let since = (SystemClock.now_ns() / 1_000_000).saturating_sub(SEEN_WITHIN_MS);
+    let mut seen = cmd("ZRANGEBYSCORE");
+    seen.arg(keys.zones()).arg(since).arg("+inf");
+    let tags: Vec<String> = from_redis_value(connection.command(&seen).await?).unwrap_or_default();
+    let one = |tag: String| async move {
+        let mut pipe = redis::pipe();
+        pipe.cmd("HGETALL").arg(keys.of(&tag, "zone")).cmd("HGETALL").arg(keys.latest(&tag, USE_TABLE));
+        connection.pipeline(&pipe).await
+    };
+    let mut zones = futures::stream::iter(tags).map(one).buffer_unordered(AT_ONCE);
+    while let Some(answers) = zones.next().await {
+        show(answers?, top);
+    }
+    Ok(())
+}
+
+fn show(answers: Vec<Value>, top: &mut Top) {
+    let mut hashes = answers.into_iter().map(|value| from_redis_value(value).unwrap_or_default());
+    let mut next = || -> HashMap<String, String> { hashes.next().unwrap_or_default() };
+    let (zone, usage) = (next(), next());
+    let (Some(host), Some(name), Some(time)) = (zone.get("host"), zone.get("zone"), zone.get("time")) else { return };
+    let Ok(time_ms) = time.parse::<u64>() else { return };
+    let brand = zone.get("brand").map_or("", String::as_str);
+    top.set(host, name, brand, time_ms * 1_000_000, Resource::ALL.map(|resource| usage_of(resource, &usage)));
+}
+
+/// A row of `use` from its fields in Redis.
+fn usage_of(resource: Resource, fields: &HashMap<String, String>) -> Usage {
+    let text = |what: &str| fields.get(&format!("{}_{what}", resource.name()));
+    let number = |what: &str| text(what).and_then(|v| v.parse().ok());
+    let unit = text("saturation_unit").and_then(|unit| UNITS.iter().copied().find(|u| u == unit));
+    Usage {
+        resource,
+        utilization: number("utilization"),
+        saturation: number("saturation"),
+        saturation_unit: unit.unwrap_or_default(),
+        errors: number("errors"),
+        cap: number("cap"),
+        throttled: number("throttled"),
+    }
+}
+
+/// On a terminal in place, else one table after another. False where nobody reads any more.
+fn print(top: &Top, rows: usize) -> io::Result<bool> {
+    let terminal = io::stdout().is_terminal();
+    let clear = if terminal { CLEAR } else { "" };
+    let mut out = io::stdout().lock();
+    let written = write!(out, "{clear}{}", top.render(rows, terminal)).and_then(|()| out.flush());
+    let read = written.is_ok();
+    unless_nobody_reads(written).map(|()| read)
+}

@@ -1,0 +1,64 @@
+//! From the socket into the backlog: never waits for Redis.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+use zonescope_link::clock::Clock;
+use zonescope_link::{Counters, Received};
+
+use crate::backlog::{Backlog, Held};
+use crate::keys;
+use crate::limits::BATCH_FRAMES;
+
+/// What the receiving side and the writing side share.
+pub struct Inbox {
+    backlog: Mutex<Backlog>,
+    counters: Mutex<Counters>,
+    ripe: Notify,
+    clock: Arc<dyn Clock>,
+}
+
+impl Inbox {
+    /// Holds at most `bound` bytes of frames.
+    pub fn new(bound: u64, clock: Arc<dyn Clock>) -> Self {
+        Inbox { backlog: Mutex::new(Backlog::new(bound)), counters: Mutex::default(), ripe: Notify::new(), clock }
+    }
+
+    /// Takes a frame.
+    pub fn put(&self, received: Received) {
+        let header = received.header();
+        let held = Held {
+            tag: keys::tag(&received.topic.host_id, &received.topic.zone).into(),
+            host: received.topic.zone.is_empty(),
+            arrived_ns: self.clock.now_ns(),
+            interval_ms: header.interval_ms,
+            bytes: received.bytes,
+        };
+        let mut backlog = self.backlog();
+        backlog.push(held);
+        if backlog.is_ripe(BATCH_FRAMES) {
+            self.ripe.notify_one();
+        }
+    }
+
+    /// The frames.
+    pub fn backlog(&self) -> MutexGuard<'_, Backlog> {
+        // Nothing under this lock can panic half-way; were it to, the queue would still be one.
+        self.backlog.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Resolves when a batch is ripe.
+    pub async fn ripe(&self) {
+        self.ripe.notified().await;
+    }
+
+    /// Notes what the link has counted.
+    pub fn count(&self, counters: Counters) {
+        *self.counters.lock().unwrap_or_else(PoisonError::into_inner) = counters;
+    }
+
+    /// What the link has counted.
+    pub fn counters(&self) -> Counters {
+        *self.counters.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,73 @@
+//! What Redis holds: read when we begin, and whenever an outcome is not known.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use futures::StreamExt;
+use redis::{cmd, from_redis_value};
+
+use crate::connect::Connection;
+use crate::keys::Keys;
+use crate::trouble::Trouble;
+use crate::zone::Stored;
+
+/// Zones that are read at once: their answers share round trips.
+const AT_ONCE: usize = 256;
+
+/// What Redis holds of these zones; an error for each that could not be read.
+pub async fn read(
+    connection: &Connection,
+    keys: &Keys,
+    tags: Vec<Arc<str>>,
+    now_ms: u64,
+) -> Vec<(Arc<str>, Result<Stored, Trouble>)> {
+    let one = |tag: Arc<str>| async move {
+        let answers = connection.pipeline(&Stored::query(keys, &tag)).await;
+        let read = answers.and_then(|answers| {
+            let refused = answers.iter().find_map(|answer| match answer {
+                redis::Value::ServerError(error) => Some(Trouble::of_server(error)),
+                _ => None,
+            });
+            refused.map_or_else(|| Ok(Stored::parse(answers, now_ms)), Err)
+        });
+        (tag, read)
+    };
+    futures::stream::iter(tags).map(one).buffer_unordered(AT_ONCE).collect().await
+}
+
+/// Everything that Redis holds: the position of each zone, by tag. From here a collector goes on. Zones that cannot be read
+/// just now (a node of the cluster is away) are left out: they are read when their first frame comes.
+///
+/// # Errors
+/// Where Redis does not answer.
+pub async fn everything(
+    connection: &Connection,
+    keys: &Keys,
+    now_ms: u64,
+) -> Result<HashMap<Arc<str>, Stored>, Trouble> {
+    let mut zrange = cmd("ZRANGE");
+    zrange.arg(keys.zones()).arg(0).arg(-1);
+    let tags: Vec<String> = from_redis_value(connection.command(&zrange).await?).unwrap_or_default();
+    let read = read(connection, keys, tags.into_iter().map(Into::into).collect(), now_ms).await;
+    Ok(read.into_iter().filter_map(|(tag, stored)| Some((tag, stored.ok()?))).collect())
+}
+
+/// Trims the history of every zone that can be reached to `keep_ms` before its newest entry. Gives how many streams were looked at.
+///
+/// # Errors
+/// Where Redis does not answer.
+pub async fn trim(connection: &Connection, keys: &Keys, keep_ms: u64) -> Result<usize, Trouble> {
+    let zones = everything(connection, keys, 0).await?;
+    let trimmed = |(tag, stored): (Arc<str>, Stored)| async move {
+        let newest = stored.position.map_or(0, |p| p.id.ms);
+        let mut pipe = redis::pipe();
+        for table in stored.tables.keys() {
+            let history = keys.history(&tag, table);
+            pipe.cmd("XTRIM").arg(history).arg("MINID").arg("~").arg(newest.saturating_sub(keep_ms));
+        }
+        let answered = !pipe.is_empty() && connection.pipeline(&pipe).await.is_ok();
+        if answered { pipe.len() } else { 0 }
+    };
+    let counts: Vec<usize> = futures::stream::iter(zones).map(trimmed).buffer_unordered(AT_ONCE).collect().await;
+    Ok(counts.into_iter().sum())
+}
