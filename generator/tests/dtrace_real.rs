@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr, reason = "tests fail loudly")]
 #![allow(clippy::disallowed_methods, reason = "tests start processes of their own")]
 #![cfg(unix)]
+#![cfg_attr(not(target_os = "linux"), allow(dead_code, unused_imports, reason = "most loads are known on Linux only"))]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
@@ -13,7 +14,7 @@ use std::process::{Command, Stdio};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use zonescope_generator::dtrace::program::{Builtin, ILLUMOS, LINUX};
+use zonescope_generator::dtrace::program::{Builtin, ILLUMOS, builtin};
 use zonescope_generator::dtrace::{Dtrace, DtraceOptions, ZoneOfPid, check};
 use zonescope_generator::source::{Sample, Source as _, Tick};
 use zonescope_proto::{ZoneName, v1};
@@ -185,7 +186,7 @@ fn samples_of_a_busy_process() {
     let taken: u64 = frames.iter().flat_map(|f| &f.oncpu_process).filter_map(|row| row.samples).sum();
     let by_core: u64 = frames.iter().flat_map(|f| &f.oncpu_core).filter_map(|row| row.samples).sum();
     assert!((80..=125).contains(&taken), "{taken} samples of a second of CPU time at 97 Hz");
-    assert!(ticks >= 250, "{ticks} ticks in three seconds or more");
+    assert!(ticks >= 97, "{ticks} ticks: at least one whole second");
     assert_eq!(taken, by_core);
     let rows = || frames.iter().flat_map(|f| &f.oncpu_process);
     assert!(rows().all(|row| row.pid == pid) && rows().any(|row| row.execname == "zs-busy"));
@@ -323,11 +324,10 @@ fn compile(path: &Path, program: &Builtin, text: &str, allow_missing: bool) -> R
 }
 
 #[test]
-#[cfg(target_os = "linux")]
 fn every_program_of_this_platform_compiles() {
     let _alone = ONE_AT_A_TIME.lock();
     let Some(path) = dtrace() else { return };
-    for program in LINUX {
+    for program in builtin() {
         assert_eq!(compile(&path, program, program.text, false), Ok(()), "{}", program.name);
     }
 }

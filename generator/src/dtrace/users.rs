@@ -58,7 +58,7 @@ fn place(keys: Vec<String>, header: &Header, zones: &mut Zones<'_>, sample: &Sam
         if name == ZONE_KEY {
             match ZoneName::new(value.as_str()) {
                 Ok(known) if known.as_str() == ZoneName::GLOBAL || sample.zones.contains_key(&known) => {
-                    zone = Some(known)
+                    zone = Some(known);
                 }
                 _ => labels.push((name.clone(), value)),
             }
