@@ -21,9 +21,9 @@ install_role() {
 
     # Nothing was changed up to here; nothing is refused from here on.
     put_dir "$installed"
+    put_account
     put_config
     put_programs "$role"
-    put_account
     put_data_dir
     put_service
     if ! service_can_run; then

@@ -50,7 +50,7 @@ put_file() {
     change "$pf_verb $2" copy_file "$1" "$2" "$3"
 }
 
-copy_file() { cp "$1" "$2.new.$$" && chmod "$3" "$2.new.$$" && mv "$2.new.$$" "$2"; }
+copy_file() { ( umask 077 && cp "$1" "$2.new.$$" ) && chmod "$3" "$2.new.$$" && mv "$2.new.$$" "$2"; }
 
 fill_in() {
     sed -e "s|@PREFIX@|$prefix|g" -e "s|@ETC@|$etc|g" -e "s|@VAR@|$var|g" -e "s|@PRIVILEGES@|$(privileges)|g" "$1"
@@ -93,7 +93,7 @@ config_set() {
     fi
 }
 
-set_in_work() { config_set "$work/config" "$1" "$2" > "$work/config.set" && mv "$work/config.set" "$work/config"; }
+set_in_work() { config_set "$work/config" "$1" "$2" > "$work/config.set" && cat "$work/config.set" > "$work/config"; }
 
 # Makes $work/config, which will be the configuration: --config FILE, or the one that is there, or the default one;
 # with --bind and --connect in it. The program must accept it.
@@ -105,9 +105,16 @@ make_config() {
         cp "$etc/$role.toml" "$work/config"
     else
         cp "$stage/packaging/config/$role.toml" "$work/config"
-        # Its built-in default is Linux's.
-        [ "$os" = linux ] || [ "$role" != collector-columnar ] || set_in_work root "\"$var/$role\""
+        # The built-in defaults of directories are Linux's.
+        if [ "$os" = illumos ]; then
+            case $role in
+                collector-columnar) set_in_work root "\"$var/$role\"" ;;
+                generator) set_in_work user_dir "\"$etc/dtrace.d\"" ;;
+            esac
+        fi
     fi
+    # Closed to others while it is looked at: it may hold a password.
+    chmod 600 "$work/config"
     [ -z "$bind" ] || set_in_work bind "\"$bind\""
     if [ -n "$connect" ]; then
         mc_list=''
@@ -124,12 +131,23 @@ put_config() {
     ! cmp -s "$work/config" "$pc_file" || return 0
     if [ -e "$pc_file" ]; then
         record file "$pc_file.old"
-        change "keep the configuration so far in $pc_file.old" copy_file "$pc_file" "$pc_file.old" 644
-        change "change the configuration $pc_file" copy_file "$work/config" "$pc_file" 644
+        change "keep the configuration so far in $pc_file.old" cp -p "$pc_file" "$pc_file.old"
+        change "change the configuration $pc_file" copy_config "$pc_file"
     else
-        change "install the configuration $pc_file" copy_file "$work/config" "$pc_file" 644
+        change "install the configuration $pc_file" copy_config "$pc_file"
     fi
     [ "$dry_run" = yes ] || sum_of "$pc_file" > "$installed/$role.config-sum"
+}
+
+# The collector of Redis may have a password in its file: for root and the service alone.
+copy_config() {
+    case $role in
+        collector-redis)
+            copy_file "$work/config" "$1" 640
+            # On illumos the account's service does it, once there is an account.
+            [ "$os" = illumos ] || chgrp zonescope "$1" ;;
+        *) copy_file "$work/config" "$1" 644 ;;
+    esac
 }
 
 check_config() {

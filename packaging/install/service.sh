@@ -40,11 +40,11 @@ privileges() {
 # Makes what runs be what is installed.
 start_service() {
     if [ "$os" = illumos ]; then
-        for ss_name in account "$role"; do
-            svccfg validate "$(manifest "$ss_name")" || fail "svccfg does not accept $(manifest "$ss_name")"
-            svccfg import "$(manifest "$ss_name")"
-        done
+        # The account first, anew where it is there already: it hands each role what belongs to it.
+        [ -z "$(smf_state account)" ] || svcadm disable -s "$(fmri account)"
+        import_manifest account
         svcadm enable -s "$(fmri account)"
+        import_manifest "$role"
         svcadm refresh "$(fmri "$role")"
         case $(smf_state "$role") in
             online | degraded) svcadm restart "$(fmri "$role")" ;;
@@ -56,6 +56,11 @@ start_service() {
         systemctl --quiet enable "$(unit "$role")"
         systemctl --quiet restart "$(unit "$role")"
     fi
+}
+
+import_manifest() {
+    svccfg validate "$(manifest "$1")" || fail "svccfg does not accept $(manifest "$1")"
+    svccfg import "$(manifest "$1")"
 }
 
 smf_state() { svcs -H -o state "$(fmri "$1")" 2>/dev/null || :; }

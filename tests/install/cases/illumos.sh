@@ -36,9 +36,9 @@ test_the_generator_is_the_default_in_the_global_zone_of_smartos() { # every shel
     calls_are 'svccfg|svcadm|useradd|pkgin|zlogin' <<'CALLS'
 svccfg validate /opt/custom/smf/zonescope-account.xml
 svccfg import /opt/custom/smf/zonescope-account.xml
+svcadm enable -s svc:/application/zonescope/account:default
 svccfg validate /opt/custom/smf/zonescope-generator.xml
 svccfg import /opt/custom/smf/zonescope-generator.xml
-svcadm enable -s svc:/application/zonescope/account:default
 svcadm refresh svc:/application/zonescope/generator:default
 svcadm restart svc:/application/zonescope/generator:default
 CALLS
@@ -81,6 +81,7 @@ test_every_method_of_every_manifest_is_installed() {
     for role in generator collector-columnar collector-redis; do
         installer --$role --from "$release"
         expect 0 "$role"
+        [ "$(stat -c %U /opt/zonescope/var/$role)" = zonescope ] || fail "the data of $role are the account's"
     done
     for manifest in /opt/custom/smf/*.xml; do
         # shellcheck disable=SC2013 # paths, one a line
@@ -94,6 +95,8 @@ test_every_method_of_every_manifest_is_installed() {
             xmllint --nonet --noout --dtdvalid packaging/smf/service_bundle.dtd "$manifest" 2>/dev/null || fail "$manifest, filled in, is not valid"
         fi
     done
+    grep -q '^user_dir = "/opt/zonescope/etc/dtrace.d"' /opt/zonescope/etc/generator.toml || fail "own D programs survive a boot too"
+    [ "$(stat -c '%a %U %G' /opt/zonescope/etc/collector-redis.toml)" = "640 root zonescope" ] || fail "its configuration may hold a password"
     grep -q '^root = "/opt/zonescope/var/collector-columnar"' /opt/zonescope/etc/collector-columnar.toml ||
         fail "the collector keeps its data where they survive a boot"
     # Two of three removed: the account stays; the last takes it along.

@@ -277,6 +277,7 @@ test_a_role_that_the_source_lacks_is_named() {
     mkdir collector-redis
     installer --collector-redis --connect tcp://127.0.0.1:7211
     expect 0 "with collector-redis/"
+    [ "$(stat -c '%a %U %G' /etc/zonescope/collector-redis.toml)" = "640 root zonescope" ] || fail "its configuration may hold a password"
     installer --uninstall
     unchanged "after --uninstall"
 }
