@@ -8,6 +8,7 @@ use zonescope_link::{DEFAULT_ENDPOINT, config, log, transport};
 
 use crate::cli::{Common, DEFAULT_CONFIG, RunArguments, SourceArguments, Speed};
 use crate::dtrace::DtraceOptions;
+use crate::kstat::options::KstatOptions;
 use crate::linux;
 
 /// Shortest and longest time from tick to tick.
@@ -31,6 +32,8 @@ pub struct Config {
     pub log_format: String,
     /// What concerns the source `linux`.
     pub linux: LinuxConfig,
+    /// What concerns the sources `kstat` and `proc`.
+    pub kstat: KstatOptions,
     /// What concerns the source `dtrace`.
     pub dtrace: DtraceOptions,
     /// Not in the file: how a recording is played.
@@ -81,6 +84,7 @@ impl Default for Config {
             host_id: None,
             log_format: "text".to_owned(),
             linux: LinuxConfig::default(),
+            kstat: KstatOptions::default(),
             dtrace: DtraceOptions::default(),
             playing: PlayingOptions::default(),
             quiet: false,
@@ -118,6 +122,9 @@ impl Config {
         }
         if !["auto", "linux", "kstat"].contains(&self.source.as_str()) && !self.source.starts_with("recorded:") {
             return wrong("source", &self.source, "auto, linux, kstat or recorded:FILE");
+        }
+        if let Err(error) = self.kstat.check() {
+            return wrong(&error.key, &error.value, &error.allowed);
         }
         if let Err(error) = self.dtrace.check() {
             return wrong(&format!("dtrace.{}", error.key), &error.value, &error.allowed);

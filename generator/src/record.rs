@@ -59,19 +59,17 @@ fn linux(config: &Config, arguments: &RecordArguments, out: &mut impl Write) -> 
 #[cfg(target_os = "illumos")]
 fn kstat(config: &Config, arguments: &RecordArguments, out: &mut impl Write) -> anyhow::Result<()> {
     use crate::kstat::chain::Chain;
-    use crate::kstat::{live, recording, wanted};
+    use crate::kstat::custom::Custom;
+    use crate::kstat::{live, recording};
+    let custom = Custom::new(&config.kstat)?;
     let mut chain = live::Live::open()?;
     recording::write_head(out, rustix::param::page_size() as u64)?;
     every_tick(config, arguments.seconds, |tick| {
         let moment = chain.update().map_err(anyhow::Error::msg)?.unwrap_or_default();
         recording::write_tick(out, tick.time_ns, moment.hrtime_ns.unwrap_or(0))?;
-        let mut result = Ok(());
-        chain.visit(&wanted, &mut |kstat| {
-            if result.is_ok() {
-                result = recording::write_kstat(out, &kstat);
-            }
-        });
-        Ok(result?)
+        let mut writer = recording::Writer::new(out, &custom);
+        chain.visit(&mut writer);
+        Ok(writer.finish()?)
     })
 }
 

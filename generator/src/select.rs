@@ -10,7 +10,10 @@ use zonescope_link::clock::{Clock, SystemClock};
 use crate::config::Config;
 use crate::dtrace::{Dtrace, DtraceOptions, ZoneOfPid};
 #[cfg(target_os = "illumos")]
+use crate::illumos::Proc;
+#[cfg(target_os = "illumos")]
 use crate::kstat::KstatSource;
+use crate::kstat::custom::Custom;
 use crate::linux::{self, Linux};
 use crate::recorded::{Playing, Recorded, open};
 use crate::source::Source;
@@ -58,7 +61,7 @@ struct Opened {
 
 fn recorded(config: &Config, path: &Path) -> anyhow::Result<Opened> {
     let playing = Playing { repeat: config.playing.repeat, zones: config.playing.zones };
-    let recorded = Recorded::new(open::open(path)?, playing);
+    let recorded = Recorded::new(open::open(path, Custom::new(&config.kstat)?)?, playing);
     let host = recorded.host().unwrap_or_else(|| ("recorded".to_owned(), "recorded".to_owned()));
     Ok(Opened { sources: vec![Box::new(recorded)], host })
 }
@@ -89,8 +92,14 @@ fn live_linux(config: &Config) -> Opened {
 
 #[cfg(target_os = "illumos")]
 fn live_kstat(config: &Config) -> anyhow::Result<Opened> {
-    let kstat = KstatSource::live()?.with_zone_files("/etc/zones".into());
-    let sources: Vec<Box<dyn Source>> = vec![Box::new(kstat), Box::new(Dtrace::start(config.dtrace.clone()))];
+    let custom = Custom::new(&config.kstat)?;
+    let kstat = KstatSource::live()?.with_zone_files("/etc/zones".into()).with_custom(custom);
+    // The kstats say which zones there are; the others ask the sample.
+    let sources: Vec<Box<dyn Source>> = vec![
+        Box::new(kstat),
+        Box::new(Proc::below(Path::new("/"), config.kstat.top_processes)),
+        Box::new(Dtrace::start(config.dtrace.clone())),
+    ];
     Ok(Opened { sources, host: own_identity() })
 }
 

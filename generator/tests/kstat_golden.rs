@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
+use zonescope_generator::kstat::custom::Custom;
 use zonescope_generator::recorded::open::open;
 use zonescope_generator::recorded::{Playing, Recorded};
 use zonescope_generator::show::{self, Filter};
@@ -19,7 +20,8 @@ fn fixture(name: &str) -> PathBuf {
 }
 
 fn sample(name: &str) -> Sample {
-    let mut source = Recorded::new(open(&fixture(name)).unwrap(), Playing { repeat: false, zones: 0 });
+    let mut source =
+        Recorded::new(open(&fixture(name), Custom::default()).unwrap(), Playing { repeat: false, zones: 0 });
     let mut sample = Sample::default();
     source.sample(TICK, &mut sample).unwrap();
     sample

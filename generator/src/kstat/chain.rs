@@ -14,6 +14,12 @@ pub struct Id<'a> {
     pub name: &'a str,
 }
 
+impl std::fmt::Display for Id<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}:{}:{}", self.module, self.instance, self.name)
+    }
+}
+
 /// One value.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Stat<'a> {
@@ -108,6 +114,15 @@ impl Skipped {
     }
 }
 
+/// Who looks at a chain.
+pub trait Visitor {
+    /// Whether it wants a kstat: others are not even read.
+    fn wants(&self, id: Id<'_>) -> bool;
+
+    /// Takes one that it wants.
+    fn kstat(&mut self, kstat: &Kstat<'_>);
+}
+
 /// A chain of kstats.
 pub trait Chain: Send {
     /// Goes to the next tick: reads the live chain anew, or the next chain of a capture. `None` at the end of a capture.
@@ -116,8 +131,8 @@ pub trait Chain: Send {
     /// Where the live chain cannot be updated.
     fn update(&mut self) -> Result<Option<Moment>, String>;
 
-    /// Hands every kstat that is `wanted` to `visit`, in the chain's order.
-    fn visit(&self, wanted: &dyn Fn(Id<'_>) -> bool, visit: &mut dyn FnMut(Kstat<'_>)) -> Skipped;
+    /// Hands every kstat that `visitor` wants to it, in the chain's order.
+    fn visit(&self, visitor: &mut dyn Visitor) -> Skipped;
 
     /// What of this tick could not even be told to be a kstat: the broken lines of a capture.
     fn left_out(&self) -> Skipped {

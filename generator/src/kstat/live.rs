@@ -5,10 +5,10 @@
 //! UTF-8, or one statistic of an unknown type, cannot be read at all; kstats whose names are not UTF-8 are passed over.
 //! Data borrows from the handle: it is handed on within the visit and never kept.
 
-use kstat_rs::{Ctl, Data, Io, NamedData};
+use kstat_rs::{Ctl, Data, Intr, Io, NamedData, Timer};
 use rustix::time::{ClockId, clock_gettime};
 
-use super::chain::{Chain, Id, Kstat, Moment, Skipped, Stat};
+use super::chain::{Chain, Id, Kstat, Moment, Skipped, Stat, Visitor};
 
 /// The chain of this host, or of this zone.
 pub struct Live {
@@ -38,31 +38,28 @@ impl Chain for Live {
         Ok(Some(moment))
     }
 
-    fn visit(&self, wanted: &dyn Fn(Id<'_>) -> bool, visit: &mut dyn FnMut(Kstat<'_>)) -> Skipped {
+    fn visit(&self, visitor: &mut dyn Visitor) -> Skipped {
         let mut skipped = Skipped::default();
         let Some(ctl) = &self.ctl else { return skipped };
         for mut kstat in ctl.iter() {
             let id = Id { module: kstat.ks_module, instance: kstat.ks_instance, name: kstat.ks_name };
-            if !wanted(id) {
+            if !visitor.wants(id) {
                 continue;
             }
             let data = match ctl.read(&mut kstat) {
                 Ok(data) => data,
                 Err(error) => {
-                    skipped.add(format_args!("{}:{}:{}: {error}", id.module, id.instance, id.name));
+                    skipped.add(format_args!("{id}: {error}"));
                     continue;
                 }
             };
             let Some(stats) = stats(&data) else {
-                skipped.add(format_args!("{}:{}:{} is raw", id.module, id.instance, id.name));
+                skipped.add(format_args!("{id} is raw: its layout is its driver's own"));
                 continue;
             };
-            visit(Kstat {
-                id,
-                crtime_ns: u64::try_from(kstat.ks_crtime).ok(),
-                snaptime_ns: u64::try_from(kstat.ks_snaptime).ok(),
-                stats: &stats,
-            });
+            let crtime_ns = u64::try_from(kstat.ks_crtime).ok();
+            let snaptime_ns = u64::try_from(kstat.ks_snaptime).ok();
+            visitor.kstat(&Kstat { id, crtime_ns, snaptime_ns, stats: &stats });
         }
         skipped
     }
@@ -78,7 +75,9 @@ fn stats<'a>(data: &'a Data<'a>) -> Option<Vec<(&'a str, Stat<'a>)>> {
     match data {
         Data::Named(named) => Some(named.iter().map(|n| (n.name, named_stat(&n.value))).collect()),
         Data::Io(io) => Some(io_stats(io).to_vec()),
-        Data::Raw(_) | Data::Intr(_) | Data::Timer(_) | Data::Null => None,
+        Data::Intr(intr) => Some(intr_stats(intr).to_vec()),
+        Data::Timer(timers) => Some(timers.iter().flat_map(timer_stats).collect()),
+        Data::Raw(_) | Data::Null => None,
     }
 }
 
@@ -116,5 +115,29 @@ fn io_stats(io: &Io) -> [(&'static str, Stat<'static>); 12] {
         ("rlastupdate", signed(io.rlastupdate)),
         ("wcnt", Stat::Uint(io.wcnt.into())),
         ("rcnt", Stat::Uint(io.rcnt.into())),
+    ]
+}
+
+/// The fields of a kstat_intr as kstat(8) calls them (`save_intr`, cmd/stat/kstat/kstat.c).
+fn intr_stats(intr: &Intr) -> [(&'static str, Stat<'static>); 5] {
+    [
+        ("hard", Stat::Uint(intr.hard.into())),
+        ("soft", Stat::Uint(intr.soft.into())),
+        ("watchdog", Stat::Uint(intr.watchdog.into())),
+        ("spurious", Stat::Uint(intr.spurious.into())),
+        ("multiple_service", Stat::Uint(intr.multisvc.into())),
+    ]
+}
+
+/// The fields of a kstat_timer as kstat(8) calls them (`save_timer`).
+fn timer_stats<'a>(timer: &Timer<'a>) -> [(&'static str, Stat<'a>); 7] {
+    [
+        ("name", Stat::Text(timer.name)),
+        ("num_events", Stat::Uint(timer.num_events as u64)),
+        ("elapsed_time", signed(timer.elapsed_time)),
+        ("min_time", signed(timer.min_time)),
+        ("max_time", signed(timer.max_time)),
+        ("start_time", signed(timer.start_time)),
+        ("stop_time", signed(timer.stop_time)),
     ]
 }

@@ -19,13 +19,16 @@
 
 pub mod chain;
 pub mod columns;
+pub mod custom;
 pub mod families;
 pub mod limits;
 #[cfg(target_os = "illumos")]
 pub mod live;
+pub mod options;
 pub mod owned;
 pub mod recording;
 pub mod replay;
+pub mod selector;
 pub mod text_j;
 pub mod text_p;
 mod zone_files;
@@ -36,8 +39,9 @@ use std::time::Instant;
 
 use zonescope_proto::{FAMILIES, v1};
 
-use chain::{Chain, Id, Kstat, Moment, Skipped};
+use chain::{Chain, Id, Kstat, Moment, Skipped, Visitor};
 use columns::{Columns, Filled};
+use custom::Custom;
 use families::host::Host;
 use families::{KstatFamily, Owner, Row};
 use zones::Zones;
@@ -63,6 +67,7 @@ struct Working {
 pub struct KstatSource {
     chain: Box<dyn Chain>,
     working: Vec<Working>,
+    custom: Custom,
     zones: Zones,
     /// Statistics that have been named in the log.
     named: HashSet<String>,
@@ -85,7 +90,14 @@ impl KstatSource {
                 error: None,
             })
             .collect();
-        KstatSource { chain, working, zones: Zones::default(), named: HashSet::new(), skipped: 0 }
+        KstatSource {
+            chain,
+            working,
+            custom: Custom::default(),
+            zones: Zones::default(),
+            named: HashSet::new(),
+            skipped: 0,
+        }
     }
 
     /// Of the live chain.
@@ -104,24 +116,33 @@ impl KstatSource {
         self
     }
 
+    /// Users' own kstats become tables of their own.
+    #[must_use]
+    pub fn with_custom(mut self, custom: Custom) -> Self {
+        self.custom = custom;
+        self
+    }
+
     /// Reads the chain as it now is.
     fn read(&mut self, moment: Moment, sample: &mut Sample) -> Skipped {
         for working in &mut self.working {
             (working.rows, working.duration_ns, working.error) = (0, 0, None);
         }
+        self.custom.begin();
         let zones = &mut self.zones;
         zones.begin(sample);
         let mut skipped = self.chain.left_out();
-        skipped.also(self.chain.visit(&Zones::wants, &mut |kstat| zones.learn(&kstat)));
+        skipped.also(self.chain.visit(zones));
 
         let mut reading = Reading {
             working: &mut self.working,
+            custom: &mut self.custom,
             zones: &mut self.zones,
             named: &mut self.named,
             hrtime_ns: moment.hrtime_ns,
             host: Host { page_size: moment.page_size, ..Host::default() },
         };
-        skipped.also(self.chain.visit(&wanted, &mut |kstat| reading.kstat(&kstat)));
+        skipped.also(self.chain.visit(&mut reading));
         reading.finish();
         self.zones.end(sample);
         skipped
@@ -148,6 +169,13 @@ impl KstatSource {
             drops: Some(w.drops),
             error: w.error.clone(),
             ..row(w.family.name)
+        }));
+        sample.collect.extend(self.custom.tables.iter().map(|table| v1::Collect {
+            success: Some(u64::from(table.error.is_none())),
+            rows: Some(table.rows),
+            drops: Some(table.drops),
+            error: table.error.clone(),
+            ..row(table.name())
         }));
     }
 
@@ -199,13 +227,18 @@ pub fn wanted(id: Id<'_>) -> bool {
 /// One tick's second visit.
 struct Reading<'a> {
     working: &'a mut [Working],
+    custom: &'a mut Custom,
     zones: &'a mut Zones,
     named: &'a mut HashSet<String>,
     hrtime_ns: Option<u64>,
     host: Host,
 }
 
-impl Reading<'_> {
+impl Visitor for Reading<'_> {
+    fn wants(&self, id: Id<'_>) -> bool {
+        wanted(id) || self.custom.wants(id)
+    }
+
     fn kstat(&mut self, kstat: &Kstat<'_>) {
         self.host.learn(kstat);
         for index in 0..self.working.len() {
@@ -213,8 +246,15 @@ impl Reading<'_> {
                 self.family(index, kstat);
             }
         }
+        if self.custom.wants(kstat.id)
+            && let Some(zone) = self.owner(custom::owner(kstat.id), kstat)
+        {
+            self.custom.fill(kstat, zone, self.zones.frame(zone));
+        }
     }
+}
 
+impl Reading<'_> {
     fn family(&mut self, index: usize, kstat: &Kstat<'_>) {
         let started = Instant::now();
         let Some(zone) = self.owner(self.working[index].family.owner, kstat) else { return };

@@ -1,6 +1,6 @@
 //! A chain held in memory: what captures are read into, tick by tick.
 
-use super::chain::{Chain, Id, Kstat, Moment, Skipped, Stat};
+use super::chain::{Chain, Id, Kstat, Moment, Skipped, Stat, Visitor};
 
 /// A value that owns its text.
 #[derive(Debug, Clone, PartialEq)]
@@ -67,22 +67,22 @@ impl OwnedKstat {
     }
 }
 
-/// Hands those of `kstats` that are wanted to `visit`.
-pub(super) fn visit_owned(
-    kstats: &[OwnedKstat],
-    wanted: &dyn Fn(Id<'_>) -> bool,
-    visit: &mut dyn FnMut(Kstat<'_>),
-) -> Skipped {
+/// Hands those of `kstats` that `visitor` wants to it.
+pub fn visit(kstats: &[OwnedKstat], visitor: &mut dyn Visitor) -> Skipped {
     let mut skipped = Skipped::default();
     let mut borrowed = Vec::new();
-    for kstat in kstats.iter().filter(|k| wanted(k.id())) {
+    for kstat in kstats {
+        if !visitor.wants(kstat.id()) {
+            continue;
+        }
         let Some(stats) = &kstat.stats else {
-            skipped.add(format_args!("{}:{}:{} is raw", kstat.module, kstat.instance, kstat.name));
+            skipped.add(format_args!("{} is raw: its layout is its driver's own", kstat.id()));
             continue;
         };
         borrowed.clear();
         borrowed.extend(stats.iter().map(|(name, stat)| (&**name, stat.borrow())));
-        visit(Kstat { id: kstat.id(), crtime_ns: kstat.crtime_ns, snaptime_ns: kstat.snaptime_ns, stats: &borrowed });
+        let (crtime_ns, snaptime_ns) = (kstat.crtime_ns, kstat.snaptime_ns);
+        visitor.kstat(&Kstat { id: kstat.id(), crtime_ns, snaptime_ns, stats: &borrowed });
     }
     skipped
 }
@@ -144,8 +144,8 @@ impl Chain for Captured {
         Ok(first.then_some(Moment { page_size: super::X86_PAGE_SIZE, ..Moment::default() }))
     }
 
-    fn visit(&self, wanted: &dyn Fn(Id<'_>) -> bool, visit: &mut dyn FnMut(Kstat<'_>)) -> Skipped {
-        visit_owned(&self.kstats, wanted, visit)
+    fn visit(&self, visitor: &mut dyn Visitor) -> Skipped {
+        visit(&self.kstats, visitor)
     }
 
     fn left_out(&self) -> Skipped {

@@ -11,10 +11,11 @@
 
 use std::io::Write;
 
-use serde::de::{MapAccess, Visitor};
+use serde::de::{self, MapAccess};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::chain::{Kstat, Stat};
+use super::chain::{Id, Kstat, Stat, Visitor};
+use super::custom::Custom;
 use super::owned::{OwnedKstat, OwnedStat};
 
 /// One line of a recording.
@@ -91,7 +92,7 @@ struct Stats(Vec<(Box<str>, OwnedStat)>);
 impl<'de> Deserialize<'de> for Stats {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Pairs;
-        impl<'de> Visitor<'de> for Pairs {
+        impl<'de> de::Visitor<'de> for Pairs {
             type Value = Stats;
 
             fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -138,6 +139,40 @@ pub fn write_head(out: &mut impl Write, page_size: u64) -> std::io::Result<()> {
 pub fn write_tick(out: &mut impl Write, utc_ns: u64, hrtime_ns: u64) -> std::io::Result<()> {
     let tick = serde_json::json!({ "tick": TickLine { utc_ns, hrtime_ns } });
     writeln!(out, "{tick}")
+}
+
+/// Writes every kstat that some family wants, or that the user asked for.
+pub struct Writer<'a, W> {
+    out: &'a mut W,
+    custom: &'a Custom,
+    result: std::io::Result<()>,
+}
+
+impl<'a, W: Write> Writer<'a, W> {
+    /// Writes to `out`.
+    pub fn new(out: &'a mut W, custom: &'a Custom) -> Self {
+        Writer { out, custom, result: Ok(()) }
+    }
+
+    /// Whether all was written.
+    ///
+    /// # Errors
+    /// Where it was not.
+    pub fn finish(self) -> std::io::Result<()> {
+        self.result
+    }
+}
+
+impl<W: Write> Visitor for Writer<'_, W> {
+    fn wants(&self, id: Id<'_>) -> bool {
+        self.result.is_ok() && (super::wanted(id) || self.custom.wants(id))
+    }
+
+    fn kstat(&mut self, kstat: &Kstat<'_>) {
+        if self.result.is_ok() {
+            self.result = write_kstat(self.out, kstat);
+        }
+    }
 }
 
 /// Writes one kstat.
@@ -188,7 +223,6 @@ impl Serialize for Pairs<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kstat::chain::Id;
 
     #[test]
     fn what_is_written_is_read_again() {

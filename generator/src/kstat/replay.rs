@@ -3,9 +3,9 @@
 
 use std::io::{self, BufRead, Read};
 
-use super::chain::{Chain, Id, Kstat, Moment, Skipped};
+use super::chain::{Chain, Moment, Skipped, Visitor};
 use super::limits::{MAX_CAPTURED_KSTATS, MAX_LINE_BYTES};
-use super::owned::{OwnedKstat, Problems, visit_owned};
+use super::owned::{self, OwnedKstat, Problems};
 use super::recording::{Line, parse};
 
 /// Bytes of a capture, from its beginning.
@@ -108,8 +108,8 @@ impl Chain for Replay {
         Ok(moment.or((!self.kstats.is_empty()).then_some(without_time)))
     }
 
-    fn visit(&self, wanted: &dyn Fn(Id<'_>) -> bool, visit: &mut dyn FnMut(Kstat<'_>)) -> Skipped {
-        visit_owned(&self.kstats, wanted, visit)
+    fn visit(&self, visitor: &mut dyn Visitor) -> Skipped {
+        owned::visit(&self.kstats, visitor)
     }
 
     fn left_out(&self) -> Skipped {
@@ -125,16 +125,29 @@ impl Chain for Replay {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kstat::chain::{Id, Kstat};
 
     fn replay(text: impl Into<Vec<u8>>) -> Replay {
         let text: Vec<u8> = text.into();
         Replay::new(Box::new(move || Ok(Box::new(io::Cursor::new(text.clone()))))).unwrap()
     }
 
+    #[derive(Default)]
+    struct Names(Vec<String>);
+
+    impl Visitor for Names {
+        fn wants(&self, _: Id<'_>) -> bool {
+            true
+        }
+        fn kstat(&mut self, kstat: &Kstat<'_>) {
+            self.0.push(kstat.id.name.to_owned());
+        }
+    }
+
     fn names(replay: &Replay) -> Vec<String> {
-        let mut names = Vec::new();
-        replay.visit(&|_| true, &mut |kstat| names.push(kstat.id.name.to_owned()));
-        names
+        let mut names = Names::default();
+        replay.visit(&mut names);
+        names.0
     }
 
     const THREE_TICKS: &str = r#"{"zonescope": "kstat", "version": 1, "page_size": 8192}

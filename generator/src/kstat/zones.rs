@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use zonescope_proto::{ZoneName, v1};
 
-use super::chain::{Id, Kstat, Stat};
+use super::chain::{Id, Kstat, Stat, Visitor};
 use super::zone_files::ZoneFiles;
 use crate::source::{Sample, ZoneSample};
 
@@ -47,20 +47,6 @@ impl Zones {
             self.entries.push((name, zone));
         }
         self.files.refresh();
-    }
-
-    /// Whether a kstat says which zones there are.
-    pub fn wants(id: Id<'_>) -> bool {
-        id.module == "zones" || (id.module == "vmm" && id.name == "vm") || is_shared_stack(id)
-    }
-
-    /// Takes a kstat that is wanted into account.
-    pub fn learn(&mut self, kstat: &Kstat<'_>) {
-        match kstat.id.module {
-            "zones" => self.learn_zone(kstat),
-            "vmm" => self.learn_vm(kstat),
-            _ => self.shares_stack = true,
-        }
     }
 
     fn learn_zone(&mut self, kstat: &Kstat<'_>) {
@@ -151,6 +137,20 @@ impl Zones {
     /// Every frame.
     pub fn frames(&mut self) -> impl Iterator<Item = &mut v1::Frame> {
         self.entries.iter_mut().map(|(_, zone)| &mut zone.frame)
+    }
+}
+
+impl Visitor for Zones {
+    fn wants(&self, id: Id<'_>) -> bool {
+        id.module == "zones" || (id.module == "vmm" && id.name == "vm") || is_shared_stack(id)
+    }
+
+    fn kstat(&mut self, kstat: &Kstat<'_>) {
+        match kstat.id.module {
+            "zones" => self.learn_zone(kstat),
+            "vmm" => self.learn_vm(kstat),
+            _ => self.shares_stack = true,
+        }
     }
 }
 

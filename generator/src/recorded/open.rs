@@ -8,6 +8,7 @@ use super::Capture;
 use super::linux::LinuxRecording;
 use super::series::Series;
 use crate::kstat::chain::Chain;
+use crate::kstat::custom::Custom;
 use crate::kstat::replay::Replay;
 use crate::kstat::{KstatSource, text_j, text_p};
 
@@ -97,26 +98,26 @@ fn recording(first: &str) -> Option<Form> {
     }
 }
 
-/// Opens the capture at `path`.
+/// Opens the capture at `path`; of one of kstats `custom` are shown as well.
 ///
 /// # Errors
 /// Where it cannot be read, or is nothing we know.
-pub fn open(path: &Path) -> Result<Box<dyn Capture>, OpenError> {
+pub fn open(path: &Path, custom: Custom) -> Result<Box<dyn Capture>, OpenError> {
     let io = |error| OpenError::Io { path: path.to_owned(), error };
     match form(path)? {
         Form::Packets => Ok(Box::new(Series::open(path.to_owned()).map_err(io)?)),
         Form::Chain => {
             let path = path.to_owned();
-            Ok(kstats(Replay::new(Box::new(move || reader(&path))).map_err(io)?))
+            Ok(kstats(Replay::new(Box::new(move || reader(&path))).map_err(io)?, custom))
         }
-        Form::KstatP => Ok(kstats(text_p::read(reader(path).map_err(io)?).map_err(io)?)),
-        Form::KstatJ => Ok(kstats(text_j::read(reader(path).map_err(io)?).map_err(io)?)),
+        Form::KstatP => Ok(kstats(text_p::read(reader(path).map_err(io)?).map_err(io)?, custom)),
+        Form::KstatJ => Ok(kstats(text_j::read(reader(path).map_err(io)?).map_err(io)?, custom)),
         Form::Linux => Ok(Box::new(LinuxRecording::open(path.to_owned()).map_err(io)?)),
     }
 }
 
-fn kstats(chain: impl Chain + 'static) -> Box<dyn Capture> {
-    Box::new(KstatSource::new(Box::new(chain)))
+fn kstats(chain: impl Chain + 'static, custom: Custom) -> Box<dyn Capture> {
+    Box::new(KstatSource::new(Box::new(chain)).with_custom(custom))
 }
 
 #[cfg(test)]
