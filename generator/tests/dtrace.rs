@@ -63,7 +63,7 @@ fn tick(dtrace: &mut Dtrace) -> Sample {
 
 /// Ticks until `done`, or fails.
 fn until(dtrace: &mut Dtrace, what: &str, done: impl Fn(&Sample) -> bool) -> Sample {
-    let end = Instant::now() + Duration::from_secs(20);
+    let end = Instant::now() + Duration::from_secs(60);
     loop {
         let sample = tick(dtrace);
         if done(&sample) {

@@ -3,7 +3,7 @@
 /// What a line of stderr means.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Complaint {
-    /// Nothing: how many probes matched.
+    /// Nothing: how many probes matched, or that a buffer got smaller.
     Note,
     /// Events were lost.
     Drops(u64),
@@ -29,7 +29,7 @@ impl Complaint {
 
     /// Reads one line. The texts are libdtrace's own: dt_handle.c, dt_errtags.h, dt_error.c of illumos-gate.
     pub fn read(line: &str) -> Self {
-        const NOTES: [&str; 4] = ["description '", "script '", "dtrace: pid ", "allowing destructive actions"];
+        const NOTES: [&str; 4] = ["description '", "script '", "dtrace: pid ", "size lowered to"];
         const LACKING: [&str; 5] = [
             "does not match any probes",
             "failed to resolve",
@@ -111,6 +111,7 @@ mod tests {
             (include_str!("../../fixtures/dtrace/21-runtime-fault.err"), Complaint::Fault),
             (include_str!("../../fixtures/dtrace/23-no-privilege.err"), Complaint::Privilege),
             (include_str!("../../fixtures/dtrace/03-default-quantize-keys.err"), Complaint::Note),
+            ("dtrace: buffer size lowered to 128k", Complaint::Note),
             ("dtrace: processing aborted: Abort due to systemic unresponsiveness", Complaint::Aborted),
             (
                 "dtrace: error on enabled probe ID 1 (ID 1: dtrace:::BEGIN): invalid address (0x0) in action #1",

@@ -29,7 +29,7 @@ use super::program::{Program, mark};
 /// A child that ended: soon, because a hole in the data grows by the second; ever slower, because each start compiles a
 /// program and rewrites probe sites in the kernel.
 fn restart() -> Backoff {
-    Backoff::new(Duration::from_secs(1), Duration::from_secs(60))
+    Backoff::new(Duration::from_secs(1), Duration::from_secs(30))
 }
 
 /// A host that lacks a provider: a module may be loaded later (zfs, for one), but hardly soon.
@@ -164,7 +164,7 @@ impl Work {
         while !self.mailbox.stopping() {
             let Some(left) = until.checked_duration_since(Instant::now()) else { break };
             // Woken by stop(); never longer than a look, should the wake-up come just before.
-            std::thread::park_timeout(left.min(LOOK * 10));
+            std::thread::park_timeout(left.min(LOOK * 4));
         }
     }
 }

@@ -26,7 +26,7 @@ pub struct Running {
     pub stderr: Option<ChildStderr>,
 }
 
-/// Starts `program` with `arguments`; `input` is what it reads on stdin, no more than a pipe holds.
+/// Starts `program` with `arguments`; `input` is what it reads on stdin, no more than [`super::limits::MAX_STDIN_BYTES`].
 ///
 /// # Errors
 /// Where it cannot be started.
