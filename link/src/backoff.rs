@@ -18,6 +18,12 @@ impl Backoff {
         Backoff::new(Duration::from_millis(50), Duration::from_secs(5))
     }
 
+    /// Asking for missed frames again: at once when a request got lost on the way, seldom when nobody answers, since what is
+    /// missing is not lost before the ring is outrun.
+    pub fn recover() -> Self {
+        Backoff::new(Duration::from_millis(100), Duration::from_secs(5))
+    }
+
     /// Doubles from `first` to `longest`.
     pub fn new(first: Duration, longest: Duration) -> Self {
         Backoff { first, longest, next: first, noise: u64::from(std::process::id()) | 1 }

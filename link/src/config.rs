@@ -46,7 +46,10 @@ mod tests {
     #[test]
     fn a_mistake_names_line_key_and_what_is_allowed() {
         let unknown = load_text("\nintervall_ms = 5\n").unwrap_err().0;
-        assert!(unknown.contains("line 2") && unknown.contains("intervall_ms") && unknown.contains("`interval_ms`"), "{unknown}");
+        assert!(
+            unknown.contains("line 2") && unknown.contains("intervall_ms") && unknown.contains("`interval_ms`"),
+            "{unknown}"
+        );
         let kind = load_text("interval_ms = \"fast\"\n").unwrap_err().0;
         assert!(kind.contains("line 1") && kind.contains("fast") && kind.contains("u32"), "{kind}");
     }

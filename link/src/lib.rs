@@ -1,18 +1,25 @@
-//! What every zonescope process needs to speak the contract: a [`Publisher`] that numbers, encodes and sends
-//! frames, a [`Subscriber`] that receives, checks and counts them, and the few habits that all our programs
-//! share: one clock, one way to shut down, one way to log, one live table.
+//! What every zonescope process needs to speak the contract: a [`Publisher`] that numbers, encodes, keeps and sends
+//! frames, a [`Subscriber`] that receives them, asks for what it missed, and puts all in order, and the few habits that
+//! our programs share: one clock, one way to shut down, one way to log, one live table.
 //!
 //! # The wire
 //! ZeroMQ PUB/SUB, two parts a message: the topic `<zone>/<host id>` and the frame (protobuf). Any ZeroMQ binding in any
 //! language can subscribe. PUB drops silently what a subscriber does not take in time; therefore every frame
 //! has a number within its topic, and once a tick the host frame announces the last number of each topic. What
-//! is missing is thus always known ([`sequence`]), the last frame included.
+//! is missing is thus always known, the last frame included. Publishers keep what they sent ([`ring`], [`spool`]);
+//! subscribers ask for what they missed ([`recover`]), and hand out each number as a frame or as part of a gap
+//! ([`order`]).
 //!
 //! # Bounds
 //! | queue | bound | when full |
 //! |---|---|---|
-//! | generator, per subscriber (crate zeromq) | 100,000 frames | new frames are dropped for this subscriber; it sees the gap |
+//! | generator, what it keeps in memory ([`ring::Limits`]) | 64 MiB, 15 minutes | the oldest frames go |
+//! | generator, what it keeps on disk ([`spool::Limits`]) | 1 GiB, 24 hours | the oldest segments go |
+//! | generator, on its way to the disk | [`spool::QUEUE_FRAMES`] frames | left out of the spool, counted |
+//! | generator, per subscriber (crate zeromq) | 100,000 frames, while its connection takes anything | new frames are dropped for this subscriber; it asks for them |
+//! | generator, answers ([`recover::Bounds`]) | 8 MiB a client, 64 MiB in all | requests wait, or are ignored |
 //! | subscriber, all endpoints together | [`subscribe::QUEUE_FRAMES`] frames | reading pauses: the generator's queue takes over |
+//! | subscriber, frames that wait for earlier ones ([`order::Options`]) | 64 MiB | newcomers are let go, and asked for again |
 //!
 //! Only [`transport`] names the ZeroMQ crate.
 
@@ -21,15 +28,20 @@ pub mod clock;
 pub mod config;
 pub mod exit;
 pub mod log;
+pub mod order;
 pub mod publish;
-pub mod sequence;
+pub mod recover;
+pub mod ring;
 pub mod shutdown;
+pub mod spool;
 pub mod subscribe;
+pub mod tally;
 pub mod top;
 pub mod transport;
 
-pub use publish::{Identity, Publisher};
-pub use subscribe::{Counters, Received, Subscriber, SubscriberOptions};
+pub use order::{Gap, Reason};
+pub use publish::{Identity, Publisher, RecoveryOptions};
+pub use subscribe::{Counters, Event, Received, Subscriber, SubscriberOptions};
 
 /// Where a generator publishes unless told otherwise: nobody outside is let in.
 pub const DEFAULT_ENDPOINT: &str = "tcp://127.0.0.1:7211";
@@ -54,6 +66,9 @@ pub enum LinkError {
     /// A message could not be handed to the socket.
     #[error("cannot publish: {0}")]
     Send(String),
+    /// A socket can no longer be read.
+    #[error("cannot receive: {0}")]
+    Receive(String),
     /// A connection ended, or could not be made.
     #[error("{endpoint}: {reason}")]
     Connection {
@@ -62,6 +77,9 @@ pub enum LinkError {
         /// Why.
         reason: String,
     },
+    /// The spool cannot be used.
+    #[error(transparent)]
+    Spool(#[from] spool::SpoolError),
     /// A frame broke a limit of the contract.
     #[error("frame of zone {zone:?}: {error}")]
     Frame {

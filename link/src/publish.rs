@@ -1,13 +1,34 @@
-//! Publishing: gives each frame its header and number, encodes it, sends it.
+//! Publishing: gives each frame its header and number, encodes it, keeps it for those who will miss it, sends it.
+//!
+//! # Numbers
+//! Frames of a topic are numbered from 1 within the epoch. A topic that was silent for [`FORGET_AFTER`] is forgotten,
+//! so that memory and the host frame follow the zones that live, not all that ever lived. Should it come back, its numbers
+//! go on above the largest of all that were forgotten: no number is ever used twice.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use zonescope_proto::limits::MAX_ANNOUNCEMENTS;
+use zonescope_proto::limits::{MAX_ANNOUNCEMENTS, MAX_FRAME_BYTES};
 use zonescope_proto::{FORMAT_VERSION, Topic, encode, v1};
 
 use crate::LinkError;
-use crate::transport::Publication;
+use crate::clock::Clock;
+use crate::recover::server::Server;
+use crate::recover::{Bounds, Kept};
+use crate::ring::{self, Ring};
+use crate::spool::{self, Spool};
+use crate::tally::Tally;
+use crate::transport::{Publication, address_and_port};
+
+/// A topic that was silent for so long, by the times of its frames, is announced no more. Longer than the ring reaches back by
+/// default, so that what can be recovered is announced.
+pub const FORGET_AFTER: Duration = Duration::from_secs(30 * 60);
+
+/// What a host frame may hold of announcements; the rest is for its header.
+const ANNOUNCEMENT_BYTES: usize = MAX_FRAME_BYTES - 4096;
 
 /// Who publishes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,25 +41,60 @@ pub struct Identity {
     pub epoch: u64,
 }
 
+/// The numbers of one topic.
+#[derive(Debug, Clone, Copy)]
+struct Numbers {
+    begins: u64,
+    last: u64,
+    time_ns: u64,
+}
+
+/// A frame as it travels.
+#[derive(Debug, Clone)]
+pub struct Sealed {
+    /// The topic.
+    pub topic: Bytes,
+    /// The frame.
+    pub bytes: Bytes,
+    /// Its number.
+    pub sequence: u64,
+    /// The first number of its topic in this epoch.
+    pub begins: u64,
+}
+
 /// Numbers and encodes frames. Knows no socket, so that tests and other transports use it as it is.
 #[derive(Debug)]
 pub struct Sealer {
     identity: Identity,
-    /// The last number of every topic of this epoch. A zone that ended stays: were its numbers to start over,
-    /// they would be taken for duplicates.
-    sequences: HashMap<String, u64>,
+    topics: HashMap<String, Numbers>,
+    /// The largest number of all topics that were forgotten.
+    floor: u64,
+    recovery_port: Option<u16>,
     buffer: Vec<u8>,
+    tally: Tally,
 }
 
 impl Sealer {
     /// A sealer whose sequences begin.
     pub fn new(identity: Identity) -> Self {
-        Sealer { identity, sequences: HashMap::new(), buffer: Vec::new() }
+        Sealer {
+            identity,
+            topics: HashMap::new(),
+            floor: 0,
+            recovery_port: None,
+            buffer: Vec::new(),
+            tally: Tally::default(),
+        }
     }
 
     /// Who publishes.
     pub fn identity(&self) -> &Identity {
         &self.identity
+    }
+
+    /// Says in host frames where missed frames can be asked for.
+    pub fn announce_recovery(&mut self, port: u16) {
+        self.recovery_port = Some(port);
     }
 
     /// Completes the frame of one zone with its header, and encodes it: topic and frame as they travel. The frame keeps its
@@ -53,9 +109,21 @@ impl Sealer {
         time_ns: u64,
         interval_ms: u32,
     ) -> Result<(Bytes, Bytes), LinkError> {
+        self.seal_numbered(zone, frame, time_ns, interval_ms).map(|sealed| (sealed.topic, sealed.bytes))
+    }
+
+    fn seal_numbered(
+        &mut self,
+        zone: Option<v1::Zone>,
+        frame: &mut v1::Frame,
+        time_ns: u64,
+        interval_ms: u32,
+    ) -> Result<Sealed, LinkError> {
         let name = zone.as_ref().map(|z| z.name.clone()).unwrap_or_default();
         let topic = Topic::new(&name, &self.identity.host_id)?.to_string();
-        let sequence = self.sequences.get(&name).copied().unwrap_or(0) + 1;
+        let known = self.topics.get(&name).copied();
+        let sequence = known.map_or(self.floor, |known| known.last) + 1;
+        let begins = known.map_or(sequence, |known| known.begins);
         frame.header = Some(v1::Header {
             version: FORMAT_VERSION,
             host_id: self.identity.host_id.clone(),
@@ -67,8 +135,9 @@ impl Sealer {
             interval_ms,
         });
         encode(frame, &mut self.buffer).map_err(|error| LinkError::Frame { zone: name.clone(), error })?;
-        self.sequences.insert(name, sequence);
-        Ok((Bytes::from(topic), Bytes::copy_from_slice(&self.buffer)))
+        self.topics.insert(name, Numbers { begins, last: sequence, time_ns });
+        let bytes = self.tally.count(self.buffer.as_slice().to_vec());
+        Ok(Sealed { topic: Bytes::from(topic), bytes, sequence, begins })
     }
 
     /// The host frame: the last number of every topic.
@@ -76,39 +145,124 @@ impl Sealer {
     /// # Errors
     /// Where the host's id is no name.
     pub fn seal_host(&mut self, time_ns: u64, interval_ms: u32) -> Result<(Bytes, Bytes), LinkError> {
-        let mut announcement: Vec<v1::Announcement> = self
-            .sequences
-            .iter()
-            .filter(|(zone, _)| !zone.is_empty())
+        self.seal_host_numbered(time_ns, interval_ms, false).map(|sealed| (sealed.topic, sealed.bytes))
+    }
+
+    fn seal_host_numbered(&mut self, time_ns: u64, interval_ms: u32, farewell: bool) -> Result<Sealed, LinkError> {
+        self.forget(time_ns);
+        let mut frame = v1::Frame {
+            announcement: self.announcements(),
+            recovery_port: self.recovery_port.map_or(0, u32::from),
+            farewell,
+            ..v1::Frame::default()
+        };
+        self.seal_numbered(None, &mut frame, time_ns, interval_ms)
+    }
+
+    /// Forgets the topics that were silent for long. The host's own is never.
+    fn forget(&mut self, time_ns: u64) {
+        let oldest = time_ns.saturating_sub(FORGET_AFTER.as_nanos() as u64);
+        let floor = &mut self.floor;
+        self.topics.retain(|zone, numbers| {
+            let stays = zone.is_empty() || numbers.time_ns >= oldest;
+            if !stays {
+                *floor = (*floor).max(numbers.last);
+            }
+            stays
+        });
+    }
+
+    /// The last number of every topic, by zone. Should there be more than a frame can hold, those that were silent longest are
+    /// left out.
+    fn announcements(&self) -> Vec<v1::Announcement> {
+        let mut topics: Vec<_> = self.topics.iter().filter(|(zone, _)| !zone.is_empty()).collect();
+        topics.sort_unstable_by(|a, b| b.1.time_ns.cmp(&a.1.time_ns).then_with(|| a.0.cmp(b.0)));
+        let mut room = ANNOUNCEMENT_BYTES;
+        let mut announcements: Vec<v1::Announcement> = topics
+            .into_iter()
             .take(MAX_ANNOUNCEMENTS)
-            .map(|(zone, sequence)| v1::Announcement { zone: zone.clone(), sequence: *sequence })
+            // Tags and lengths are 5 bytes at most, the number 10.
+            .take_while(|(zone, _)| {
+                let fits = room >= zone.len() + 16;
+                room = room.saturating_sub(zone.len() + 16);
+                fits
+            })
+            .map(|(zone, numbers)| v1::Announcement { zone: zone.clone(), sequence: numbers.last })
             .collect();
-        announcement.sort_unstable_by(|a, b| a.zone.cmp(&b.zone));
-        let mut frame = v1::Frame { announcement, ..v1::Frame::default() };
-        self.seal(None, &mut frame, time_ns, interval_ms)
+        announcements.sort_unstable_by(|a, b| a.zone.cmp(&b.zone));
+        announcements
     }
 }
 
-/// Seals frames and sends them.
+/// How a publisher keeps what it publishes, and hands it out again.
+#[derive(Debug, Clone)]
+pub struct RecoveryOptions {
+    /// Where to listen.
+    pub bind: String,
+    /// How much to keep in memory.
+    pub ring: ring::Limits,
+    /// Where to keep it on disk as well, and how much.
+    pub spool: Option<(PathBuf, spool::Limits)>,
+    /// How much to do for those who ask.
+    pub bounds: Bounds,
+}
+
+/// Seals frames, keeps them, and sends them.
 pub struct Publisher {
     sealer: Sealer,
     socket: Publication,
+    recovery: Option<(Arc<Kept>, Server)>,
+    started: Instant,
     frames: u64,
     bytes: u64,
 }
 
 impl Publisher {
-    /// Listens on `endpoint`.
+    /// Listens on `endpoint`. What subscribers miss is lost, until [`Publisher::recover`] is called.
     ///
     /// # Errors
     /// Where it cannot be bound.
     pub async fn bind(endpoint: &str, identity: Identity) -> Result<Self, LinkError> {
-        Ok(Publisher { sealer: Sealer::new(identity), socket: Publication::bind(endpoint).await?, frames: 0, bytes: 0 })
+        let socket = Publication::bind(endpoint).await?;
+        let sealer = Sealer::new(identity);
+        Ok(Publisher { sealer, socket, recovery: None, started: Instant::now(), frames: 0, bytes: 0 })
+    }
+
+    /// From now on keeps frames, and serves them to whoever missed some. Before the first frame: with a spool, the epoch may be
+    /// set anew, so that it is later than every earlier one even if the clock was set back.
+    ///
+    /// # Errors
+    /// Where the address cannot be bound or the spool cannot be used.
+    pub async fn recover(&mut self, options: RecoveryOptions, clock: Arc<dyn Clock>) -> Result<(), LinkError> {
+        let identity = &mut self.sealer.identity;
+        let mut spool = None;
+        if let Some((directory, limits)) = options.spool {
+            let mut opened = Spool::open(&directory, limits, &identity.host_id, clock)?;
+            let earliest = opened.last_epoch().map_or(0, |last| last.saturating_add(1));
+            identity.epoch = identity.epoch.max(earliest);
+            opened.start(identity.epoch)?;
+            spool = Some(opened);
+        }
+        let kept = Arc::new(Kept::new(identity.host_id.clone(), identity.epoch, Ring::new(options.ring), spool));
+        let server = Server::bind(&options.bind, Arc::clone(&kept), options.bounds).await?;
+        self.sealer.announce_recovery(address_and_port(server.endpoint())?.1);
+        self.recovery = Some((kept, server));
+        Ok(())
     }
 
     /// Where it listens.
     pub fn endpoint(&self) -> &str {
         self.socket.endpoint()
+    }
+
+    /// Where missed frames can be asked for.
+    pub fn recovery_endpoint(&self) -> Option<&str> {
+        self.recovery.as_ref().map(|(_, server)| server.endpoint())
+    }
+
+    /// Who publishes.
+    pub fn identity(&self) -> &Identity {
+        self.sealer.identity()
     }
 
     /// Waits for somebody to connect.
@@ -127,8 +281,9 @@ impl Publisher {
         time_ns: u64,
         interval_ms: u32,
     ) -> Result<(), LinkError> {
-        let (topic, bytes) = self.sealer.seal(Some(zone), frame, time_ns, interval_ms)?;
-        self.send(topic, bytes).await
+        let name = zone.name.clone();
+        let sealed = self.sealer.seal_numbered(Some(zone), frame, time_ns, interval_ms)?;
+        self.send(&name, sealed).await
     }
 
     /// Publishes the host frame: the end of a tick.
@@ -136,19 +291,45 @@ impl Publisher {
     /// # Errors
     /// Where it cannot be sealed, or the socket is closed.
     pub async fn announce(&mut self, time_ns: u64, interval_ms: u32) -> Result<(), LinkError> {
-        let (topic, bytes) = self.sealer.seal_host(time_ns, interval_ms)?;
-        self.send(topic, bytes).await
+        let sealed = self.sealer.seal_host_numbered(time_ns, interval_ms, false)?;
+        self.send("", sealed).await
     }
 
-    async fn send(&mut self, topic: Bytes, frame: Bytes) -> Result<(), LinkError> {
+    /// Publishes the last host frame: a subscriber that has it knows that nothing else was published.
+    ///
+    /// # Errors
+    /// As [`Publisher::announce`].
+    pub async fn farewell(&mut self, time_ns: u64, interval_ms: u32) -> Result<(), LinkError> {
+        let sealed = self.sealer.seal_host_numbered(time_ns, interval_ms, true)?;
+        self.send("", sealed).await
+    }
+
+    async fn send(&mut self, zone: &str, sealed: Sealed) -> Result<(), LinkError> {
         self.frames += 1;
-        self.bytes += frame.len() as u64;
-        self.socket.send(topic, frame).await
+        self.bytes += sealed.bytes.len() as u64;
+        // Kept before it is sent: whatever a subscriber has heard of can be asked for.
+        if let Some((kept, _)) = &self.recovery {
+            kept.ring().push(zone, sealed.begins, sealed.sequence, sealed.bytes.clone(), self.started.elapsed());
+            if let Some(spool) = kept.spool() {
+                spool.push(zone, sealed.begins, sealed.sequence, sealed.bytes.clone());
+            }
+        }
+        self.socket.send(sealed.topic, sealed.bytes).await
     }
 
     /// Frames and bytes published since the start.
     pub fn published(&self) -> (u64, u64) {
         (self.frames, self.bytes)
+    }
+
+    /// Bytes of frames that are in memory: in the ring, and in the queues of slow subscribers.
+    pub fn bytes_in_memory(&self) -> u64 {
+        self.sealer.tally.alive()
+    }
+
+    /// Frames that the spool left out, since the disk did not keep up or was full.
+    pub fn spool_drops(&self) -> u64 {
+        self.recovery.as_ref().and_then(|(kept, _)| kept.spool()).map_or(0, Spool::dropped)
     }
 }
 
@@ -188,6 +369,37 @@ mod tests {
         let announced: Vec<_> =
             decode(&bytes).unwrap().announcement.into_iter().map(|a| (a.zone, a.sequence)).collect();
         assert_eq!(announced, [("a".to_owned(), 2), ("b".to_owned(), 1)]);
+    }
+
+    #[test]
+    fn a_topic_that_was_silent_is_forgotten_and_goes_on_above_all_that_were() {
+        let mut sealer = sealer();
+        let later = 1 + FORGET_AFTER.as_nanos() as u64 + 1;
+        for _ in 0..3 {
+            sealer.seal(zone("a"), &mut v1::Frame::default(), 1, 1000).unwrap();
+        }
+        sealer.seal(zone("b"), &mut v1::Frame::default(), later, 1000).unwrap();
+        let (_, host) = sealer.seal_host(later, 1000).unwrap();
+        let announced: Vec<_> = decode(&host).unwrap().announcement.into_iter().map(|a| a.zone).collect();
+        assert_eq!(announced, ["b"]);
+
+        let a = sealer.seal_numbered(zone("a"), &mut v1::Frame::default(), later, 1000).unwrap();
+        let c = sealer.seal_numbered(zone("c"), &mut v1::Frame::default(), later, 1000).unwrap();
+        assert_eq!((a.sequence, a.begins, c.sequence, c.begins), (4, 4, 4, 4));
+    }
+
+    #[test]
+    fn a_host_frame_of_more_topics_than_it_can_hold_leaves_out_the_most_silent() {
+        let mut sealer = sealer();
+        for n in 0..6000u64 {
+            let name = format!("{n:0>200}");
+            sealer.seal(zone(&name), &mut v1::Frame::default(), 1000 + n, 1000).unwrap();
+        }
+        let (_, host) = sealer.seal_host(9000, 1000).unwrap();
+        let announced = decode(&host).unwrap().announcement;
+        assert!(announced.len() > 4000 && announced.len() < 6000, "{}", announced.len());
+        assert_eq!(announced.last().unwrap().zone, format!("{:0>200}", 5999));
+        assert_eq!(announced[0].zone, format!("{:0>200}", 6000 - announced.len()));
     }
 
     #[test]

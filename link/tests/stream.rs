@@ -22,7 +22,9 @@ fn zone(name: &str) -> v1::Zone {
 
 async fn subscribe(endpoint: &str, zones: &[&str]) -> Subscriber {
     let zones = zones.iter().map(|z| ZoneName::new(*z).unwrap()).collect();
-    Subscriber::connect(SubscriberOptions { endpoints: vec![endpoint.to_owned()], zones }).await.unwrap()
+    Subscriber::connect(SubscriberOptions { endpoints: vec![endpoint.to_owned()], zones, ..Default::default() })
+        .await
+        .unwrap()
 }
 
 async fn next(subscriber: &mut Subscriber) -> Received {
@@ -43,7 +45,7 @@ async fn until_heard(publisher: &mut Publisher, subscriber: &mut Subscriber) {
 #[tokio::test]
 async fn a_subscription_takes_its_zone_exactly_and_the_host_frames() {
     let mut publisher = Publisher::bind("tcp://127.0.0.1:0", identity(7)).await.unwrap();
-    let mut subscriber = subscribe(&publisher.endpoint().to_owned(), &["web1"]).await;
+    let mut subscriber = subscribe(publisher.endpoint(), &["web1"]).await;
     until_heard(&mut publisher, &mut subscriber).await;
     for name in ["web10", "web1", "web"] {
         publisher.publish(zone(name), &mut v1::Frame::default(), 100, 1000).await.unwrap();
@@ -79,6 +81,7 @@ async fn a_restarted_generator_is_found_again_and_its_frames_are_a_new_epoch() {
     tokio::time::timeout(SOON, async {
         loop {
             publisher.publish(zone("warm"), &mut v1::Frame::default(), 5, 1000).await.unwrap();
+            publisher.announce(5, 1000).await.unwrap();
             let received = tokio::time::timeout(Duration::from_millis(50), subscriber.recv()).await;
             if received.is_ok_and(|r| r.header().epoch == 8) {
                 break;
@@ -113,7 +116,7 @@ impl Raw {
 #[tokio::test]
 async fn bad_frames_are_counted_and_disturb_nothing_else() {
     let mut raw = Raw(Publication::bind("tcp://127.0.0.1:0").await.unwrap());
-    let mut subscriber = subscribe(&raw.0.endpoint().to_owned(), &[]).await;
+    let mut subscriber = subscribe(raw.0.endpoint(), &[]).await;
     let mut sealer = Sealer::new(identity(7));
     for time in 1.. {
         let (topic, body) = sealer.seal(Some(zone("warm")), &mut v1::Frame::default(), time, 1000).unwrap();
@@ -147,7 +150,7 @@ async fn bad_frames_are_counted_and_disturb_nothing_else() {
 #[tokio::test]
 async fn missing_frames_are_counted_the_last_one_included_and_doubles_are_left_out() {
     let mut raw = Raw(Publication::bind("tcp://127.0.0.1:0").await.unwrap());
-    let mut subscriber = subscribe(&raw.0.endpoint().to_owned(), &[]).await;
+    let mut subscriber = subscribe(raw.0.endpoint(), &[]).await;
     let mut sealer = Sealer::new(identity(7));
     for time in 1.. {
         let (topic, body) = sealer.seal(Some(zone("warm")), &mut v1::Frame::default(), time, 1000).unwrap();
@@ -171,7 +174,7 @@ async fn missing_frames_are_counted_the_last_one_included_and_doubles_are_left_o
     }
     let (topic, body) = sealer.seal_host(6, 1000).unwrap();
     raw.send(&topic, &body).await;
-    while next(&mut subscriber).await.topic.zone != "" {}
+    while !next(&mut subscriber).await.topic.zone.is_empty() {}
     let after = subscriber.counters();
     assert_eq!((after.missing - before.missing, after.gaps - before.gaps), (3, 2));
     assert_eq!(after.duplicates - before.duplicates, 1);
@@ -179,7 +182,7 @@ async fn missing_frames_are_counted_the_last_one_included_and_doubles_are_left_o
 
 #[tokio::test]
 async fn what_is_no_endpoint_is_refused_with_an_example() {
-    let options = SubscriberOptions { endpoints: vec!["localhost:7211".into()], zones: vec![] };
+    let options = SubscriberOptions { endpoints: vec!["localhost:7211".into()], ..Default::default() };
     let error = Subscriber::connect(options).await.unwrap_err().to_string();
     assert!(error.contains("localhost:7211") && error.contains("tcp://ADDRESS:PORT"), "{error}");
 }

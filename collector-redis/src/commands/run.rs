@@ -82,5 +82,5 @@ async fn receive(
 
 async fn subscribe(settings: &Settings) -> Result<Subscriber, LinkError> {
     let (endpoints, zones) = (settings.endpoints.clone(), settings.zones.clone());
-    Subscriber::connect(SubscriberOptions { endpoints, zones }).await
+    Subscriber::connect(SubscriberOptions { endpoints, zones, ..SubscriberOptions::default() }).await
 }

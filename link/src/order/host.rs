@@ -1,0 +1,218 @@
+//! One host: the epochs of it that are heard, and what is asked of it.
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::ops::Bound;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::stream::{MAX_SEQUENCE, Stream};
+use super::{Item, SessionId};
+
+/// Epochs that are over, and remembered so that their stragglers are not taken for a new one.
+const CLOSED_EPOCHS: usize = 16;
+
+/// Ranges of one topic in one request: a topic in shreds must not crowd out the others.
+const RANGES_OF_A_TOPIC: usize = 16;
+
+/// How the streams of an epoch begin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// We came in the middle: with what comes first.
+    Joined,
+    /// We know what was before, in it or in an earlier one: each topic from its first number.
+    Followed,
+}
+
+/// One epoch of a host: one run of its generator.
+#[derive(Debug)]
+pub(super) struct Life<T> {
+    pub(super) epoch: u64,
+    origin: Origin,
+    /// A host frame has been seen: whatever is not in it has not begun yet.
+    pub(super) baseline: bool,
+    /// Its generator has ended.
+    pub(super) ended: bool,
+    /// Its generator said what its last numbers are.
+    pub(super) farewell: bool,
+    pub(super) streams: HashMap<Arc<str>, Stream<T>>,
+    /// Topics that miss something that could still come.
+    pub(super) wanting: BTreeSet<Arc<str>>,
+    /// The topic that was asked for last: the next request goes on behind it.
+    cursor: Option<Arc<str>>,
+    /// When the last answer told us something, on the clock of the host's life.
+    pub(super) progress: Duration,
+}
+
+impl<T: Item> Life<T> {
+    pub(super) fn new(epoch: u64, origin: Origin, progress: Duration) -> Self {
+        Life {
+            epoch,
+            origin,
+            baseline: false,
+            ended: false,
+            farewell: false,
+            streams: HashMap::new(),
+            wanting: BTreeSet::new(),
+            cursor: None,
+            progress,
+        }
+    }
+
+    /// Begins the stream of a topic that was not heard of before. `first`: the number of the frame that brought it;
+    /// otherwise it was announced.
+    pub(super) fn begin(&mut self, zone: &str, first: Option<u64>, announced: u64, now: Duration) {
+        let next = match self.is_being_joined() {
+            true => first.unwrap_or(announced.min(MAX_SEQUENCE) + 1),
+            false => 1,
+        };
+        self.streams.insert(Arc::from(zone), Stream::begin(next, now));
+    }
+
+    /// Whether we came in the middle of it, and its first host frame is still to come.
+    pub(super) fn is_being_joined(&self) -> bool {
+        self.origin == Origin::Joined && !self.baseline
+    }
+
+    /// Takes up a stream where it was left.
+    pub(super) fn resume(&mut self, zone: &str, handed_out: u64, now: Duration) {
+        self.streams.insert(Arc::from(zone), Stream::begin(handed_out.saturating_add(1), now));
+    }
+
+    /// Notes whether a topic misses something.
+    pub(super) fn note(&mut self, zone: &str, alive: Duration) {
+        let Some((name, _)) = self.streams.get_key_value(zone) else { return };
+        let name = Arc::clone(name);
+        let Some(stream) = self.streams.get_mut(zone) else { return };
+        if stream.wants() {
+            stream.waits_since.get_or_insert(alive);
+            self.wanting.insert(name);
+        } else {
+            stream.waits_since = None;
+            self.wanting.remove(&name);
+        }
+    }
+
+    /// The next ranges to ask for: every topic has its turn.
+    pub(super) fn ranges(&mut self, most: usize) -> Vec<(Arc<str>, u64, u64)> {
+        let mut ranges = Vec::new();
+        let after = match &self.cursor {
+            Some(zone) => Bound::Excluded(Arc::clone(zone)),
+            None => Bound::Unbounded,
+        };
+        let turn = self.wanting.range((after.clone(), Bound::Unbounded));
+        let rest = self.wanting.iter().take_while(|zone| match &after {
+            Bound::Excluded(cursor) => *zone <= cursor,
+            _ => false,
+        });
+        let mut cursor = None;
+        for zone in turn.chain(rest) {
+            let Some(stream) = self.streams.get(zone) else { continue };
+            let room = most - ranges.len();
+            if room == 0 {
+                break;
+            }
+            for (first, last) in stream.missing(room.min(RANGES_OF_A_TOPIC)) {
+                ranges.push((Arc::clone(zone), first, last));
+            }
+            cursor = Some(Arc::clone(zone));
+        }
+        self.cursor = cursor;
+        ranges
+    }
+
+    /// Whether nothing of it is left to hand out.
+    pub(super) fn is_settled(&self) -> bool {
+        self.streams.values().all(Stream::is_settled)
+    }
+}
+
+/// A request under way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Asked {
+    pub(super) session: SessionId,
+    pub(super) id: u64,
+    pub(super) epoch: u64,
+}
+
+/// One host.
+#[derive(Debug)]
+pub(super) struct Host<T> {
+    /// Its epochs in the order in which we heard of them: an ended one hands out before the later ones.
+    pub(super) lives: Vec<Life<T>>,
+    pub(super) closed: VecDeque<u64>,
+    /// Connections on which it was heard.
+    pub(super) sessions: Vec<SessionId>,
+    /// The clock of its life: runs only while frames of it arrive. While a link is cut or the generator is
+    /// stopped, no gap gets older.
+    pub(super) alive: Duration,
+    pub(super) heard: Option<Duration>,
+    /// The last word of it, frame or answer, on our own clock.
+    pub(super) contact: Duration,
+    pub(super) asked: Option<Asked>,
+    pub(super) ask_after: Duration,
+    /// Whose turn it is to be asked for.
+    pub(super) turn: usize,
+    pub(super) told_of_two: bool,
+    /// When to look again for whom not to wait for, on the clock of its life.
+    pub(super) look_again: Duration,
+}
+
+impl<T: Item> Host<T> {
+    pub(super) fn new(now: Duration) -> Self {
+        Host {
+            lives: Vec::new(),
+            closed: VecDeque::new(),
+            sessions: Vec::new(),
+            alive: Duration::ZERO,
+            heard: None,
+            contact: now,
+            asked: None,
+            ask_after: Duration::ZERO,
+            turn: 0,
+            told_of_two: false,
+            look_again: Duration::ZERO,
+        }
+    }
+
+    pub(super) fn position(&self, epoch: u64) -> Option<usize> {
+        self.lives.iter().position(|life| life.epoch == epoch)
+    }
+
+    /// A frame has come from it. A pause counts for no more than two intervals.
+    pub(super) fn hear(&mut self, now: Duration, longest: Duration) {
+        if let Some(heard) = self.heard {
+            self.alive += now.saturating_sub(heard).min(longest);
+        }
+        self.heard = Some(now);
+        self.contact = now;
+    }
+
+    /// Whether a topic of the life at `index` must wait for an earlier, ended one.
+    pub(super) fn must_wait(&self, index: usize, zone: &str) -> bool {
+        self.lives[..index]
+            .iter()
+            .any(|life| life.ended && life.streams.get(zone).is_some_and(|stream| !stream.is_settled()))
+    }
+
+    /// Takes ended epochs that have nothing left off the list. Gives how many topics they had.
+    pub(super) fn close_settled(&mut self) -> usize {
+        let (closed, mut topics) = (&mut self.closed, 0);
+        self.lives.retain(|life| {
+            let over = life.ended && life.is_settled();
+            if over {
+                closed.push_back(life.epoch);
+                topics += life.streams.len();
+            }
+            !over
+        });
+        while self.closed.len() > CLOSED_EPOCHS {
+            self.closed.pop_front();
+        }
+        topics
+    }
+
+    /// Whether something is missing that could still come.
+    pub(super) fn wants(&self) -> bool {
+        self.lives.iter().any(|life| !life.wanting.is_empty())
+    }
+}

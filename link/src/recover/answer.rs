@@ -1,0 +1,151 @@
+//! Answering a request out of what is kept.
+
+use zonescope_proto::FORMAT_VERSION;
+use zonescope_proto::limits::{MAX_FRAME_BYTES, MAX_MISSING, MAX_REPLY_BYTES, MAX_REPLY_FRAMES};
+use zonescope_proto::v1::{self, Absence};
+
+use super::Kept;
+use crate::ring::Piece;
+
+/// Frames of a reply stop here; the last one may pass it by its own size.
+pub const REPLY_BYTES: usize = 2 * MAX_FRAME_BYTES;
+
+const _: () = assert!(REPLY_BYTES + MAX_FRAME_BYTES < MAX_REPLY_BYTES);
+
+/// Answers `request` with at most `bytes` of frames (and at least one, if there is any). Each range has an equal share, so
+/// that all topics advance together. May read files: not for a task that must not wait.
+pub fn answer(request: &v1::RecoveryRequest, kept: &Kept, bytes: usize) -> v1::RecoveryReply {
+    let mut reply = Reply::new(request, kept);
+    let share = bytes.min(REPLY_BYTES) / request.range.len().max(1);
+    for range in &request.range {
+        reply.range = range.zone.clone();
+        if request.host_id != kept.host_id {
+            reply.missing(range.first, range.last, Absence::OtherHost);
+        } else {
+            let mut left = share;
+            for piece in look_up(request.epoch, range, kept, share) {
+                if !reply.take(piece, &mut left) {
+                    break;
+                }
+            }
+        }
+        if reply.is_full(bytes) {
+            break;
+        }
+    }
+    reply.message
+}
+
+/// A reply that only asks for patience.
+pub fn patience(id: u64, kept: &Kept, wait: std::time::Duration) -> v1::RecoveryReply {
+    let wait_ms = u32::try_from(wait.as_millis()).unwrap_or(u32::MAX).max(1);
+    let (host_id, epoch) = (kept.host_id.clone(), kept.epoch);
+    v1::RecoveryReply { version: FORMAT_VERSION, id, host_id, epoch, wait_ms, ..v1::RecoveryReply::default() }
+}
+
+/// What is known of one range, some `share` bytes of it. What the ring has no more the spool may still have.
+fn look_up(epoch: u64, range: &v1::Range, kept: &Kept, share: usize) -> Vec<Piece> {
+    let mut enough = Enough::new(share);
+    if epoch != kept.epoch {
+        match &kept.spool {
+            Some(spool) => spool.look_up(epoch, &range.zone, range.first, range.last, &mut |p| enough.take(p)),
+            None => enough.pieces.push(Piece::Missing(range.first, range.last, Absence::UnknownEpoch)),
+        }
+        return enough.pieces;
+    }
+    kept.ring().look_up(&range.zone, range.first, range.last, &mut |piece| enough.take(piece));
+    let Some(spool) = &kept.spool else { return enough.pieces };
+    let mut spooled = Enough::new(share);
+    for piece in enough.pieces {
+        let more = match piece {
+            Piece::Missing(first, last, Absence::Evicted) => {
+                let mut more = true;
+                spool.look_up(epoch, &range.zone, first, last, &mut |piece| {
+                    more = spooled.take(match piece {
+                        // The epoch goes on: what the spool does not reach is lost.
+                        Piece::Missing(a, b, why) if why != Absence::NeverSent => {
+                            Piece::Missing(a, b, Absence::Evicted)
+                        }
+                        piece => piece,
+                    });
+                    more
+                });
+                more
+            }
+            piece => spooled.take(piece),
+        };
+        if !more {
+            break;
+        }
+    }
+    spooled.pieces
+}
+
+/// Gathers pieces until they hold enough bytes.
+struct Enough {
+    pieces: Vec<Piece>,
+    left: usize,
+}
+
+impl Enough {
+    fn new(bytes: usize) -> Self {
+        Enough { pieces: Vec::new(), left: bytes }
+    }
+
+    fn take(&mut self, piece: Piece) -> bool {
+        let size = if let Piece::Frame(_, frame) = &piece { frame.len() } else { 0 };
+        self.pieces.push(piece);
+        let more = size < self.left;
+        self.left = self.left.saturating_sub(size);
+        more && self.pieces.len() < MAX_REPLY_FRAMES
+    }
+}
+
+/// A reply in the making.
+struct Reply {
+    message: v1::RecoveryReply,
+    range: String,
+    bytes: usize,
+}
+
+impl Reply {
+    fn new(request: &v1::RecoveryRequest, kept: &Kept) -> Self {
+        let message = v1::RecoveryReply {
+            version: FORMAT_VERSION,
+            id: request.id,
+            host_id: kept.host_id.clone(),
+            epoch: kept.epoch,
+            ..v1::RecoveryReply::default()
+        };
+        Reply { message, range: String::new(), bytes: 0 }
+    }
+
+    /// Adds a piece; false where the range has had its share.
+    fn take(&mut self, piece: Piece, left: &mut usize) -> bool {
+        match piece {
+            Piece::Frame(_, frame) => {
+                let size = frame.len();
+                self.bytes += size;
+                self.message.frame.push(frame);
+                let more = size < *left;
+                *left = left.saturating_sub(size);
+                more && self.message.frame.len() < MAX_REPLY_FRAMES
+            }
+            Piece::Missing(first, last, why) => {
+                self.missing(first, last, why);
+                self.message.missing.len() < MAX_MISSING
+            }
+        }
+    }
+
+    fn missing(&mut self, first: u64, last: u64, why: Absence) {
+        let missing = v1::Missing { zone: self.range.clone(), first, last, absence: why.into() };
+        self.message.missing.push(missing);
+    }
+
+    fn is_full(&self, bytes: usize) -> bool {
+        self.bytes >= bytes.min(REPLY_BYTES)
+            || self.message.frame.len() >= MAX_REPLY_FRAMES
+            || self.message.missing.len() >= MAX_MISSING
+    }
+}
