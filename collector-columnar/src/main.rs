@@ -1,1 +1,38 @@
-fn main() {}
+//! zonescope-collector-columnar: parse, load, run, report.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use zonescope_collector_columnar::cli::{Cli, Command, NAME};
+use zonescope_collector_columnar::{commands, config};
+use zonescope_link::{exit, log};
+
+fn main() -> ExitCode {
+    match execute(Cli::parse().command) {
+        Ok(()) => ExitCode::from(exit::OK),
+        Err(error) => exit::report(NAME, error.as_ref()),
+    }
+}
+
+fn execute(command: Command) -> anyhow::Result<()> {
+    if !matches!(command, Command::Run(_)) {
+        // Warnings of whatever reads the store: damaged files, above all.
+        log::init(log::Format::Text, 0);
+    }
+    match command {
+        Command::Run(arguments) => {
+            let settings = config::load(&arguments)?;
+            if arguments.check_config {
+                return commands::say("the configuration is right");
+            }
+            log::init(settings.log_format, arguments.verbose);
+            commands::run::run(&arguments, settings)
+        }
+        Command::Query(arguments) => commands::query::query(&arguments),
+        Command::Tables(arguments) => commands::tables::tables(&arguments),
+        Command::Export(arguments) => commands::export::export(&arguments),
+        Command::Top(arguments) => commands::top::top(&arguments),
+        Command::Compact(arguments) => commands::compact::compact(&arguments),
+        Command::Completions { shell } => commands::completions(shell),
+    }
+}

@@ -1,0 +1,64 @@
+//! What each command does. This is the only place that writes to standard output.
+
+pub mod compact;
+pub mod export;
+pub mod query;
+pub mod run;
+pub mod tables;
+pub mod top;
+
+use std::io::{self, Write};
+
+use clap_complete::Shell;
+
+use crate::cli;
+use crate::query::QueryError;
+
+/// Standard output, for whoever prints much.
+fn stdout() -> io::BufWriter<io::StdoutLock<'static>> {
+    io::BufWriter::new(io::stdout().lock())
+}
+
+/// Whoever reads our output may stop: `| head` is no failure.
+fn unless_nobody_reads(result: io::Result<()>) -> io::Result<()> {
+    match result {
+        Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        other => other,
+    }
+}
+
+/// The same of an answer.
+fn unless_nobody_reads_it(result: Result<(), QueryError>) -> Result<(), QueryError> {
+    match result {
+        Err(QueryError::Output(e)) if e.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        other => other,
+    }
+}
+
+/// Prints a sentence.
+///
+/// # Errors
+/// Where it cannot be written.
+pub fn say(text: &str) -> anyhow::Result<()> {
+    Ok(unless_nobody_reads(writeln!(io::stdout(), "{text}"))?)
+}
+
+/// Prints completions.
+///
+/// # Errors
+/// None.
+pub fn completions(shell: Shell) -> anyhow::Result<()> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut cli::grammar(), cli::NAME, &mut script);
+    Ok(unless_nobody_reads(io::stdout().write_all(&script))?)
+}
+
+/// A runtime for one question: its own threads, as many as were asked for.
+fn runtime(threads: usize) -> io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build()
+}
+
+/// As many threads as were asked for, else as there are CPUs.
+fn threads(asked: Option<usize>) -> usize {
+    asked.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from)).max(1)
+}

@@ -1,0 +1,92 @@
+//! `run`: from the socket into the store, until told to end.
+
+use std::sync::Arc;
+
+use zonescope_link::clock::{Clock, SystemClock};
+use zonescope_link::shutdown::{Reload, Shutdown};
+use zonescope_link::{LinkError, Received, Subscriber, SubscriberOptions};
+
+use crate::cli::RunArguments;
+use crate::config::{self, Settings};
+use crate::store::fs::RealFs;
+use crate::store::housekeeping::Housekeeper;
+use crate::store::ingest::{Delivery, Inbox, Ingest};
+use crate::store::{Place, Store};
+
+/// Subscribes and stores.
+///
+/// # Errors
+/// Where the root is in use or cannot be written, or an endpoint is none.
+pub fn run(arguments: &RunArguments, settings: Settings) -> anyhow::Result<()> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let place = Place { root: settings.root.clone(), fs: Arc::new(RealFs) };
+    let store = Store::open(place.clone(), settings.store, clock.now_ns())?;
+    let (inbox, ingest) = Ingest::start(store, Arc::clone(&clock))?;
+    let housekeeper = Housekeeper::start(place, settings.retention, clock)?;
+
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let received = runtime.block_on(receive(arguments, settings, inbox));
+    // The inbox is gone: the store writes what it has, and ends.
+    let stored = ingest.join()?;
+    drop(housekeeper);
+    tracing::info!(
+        frames = stored.frames,
+        rows = stored.rows,
+        duplicates = stored.duplicates,
+        flushes = stored.flushes,
+        "everything received is in Parquet"
+    );
+    received
+}
+
+async fn receive(arguments: &RunArguments, settings: Settings, inbox: Inbox) -> anyhow::Result<()> {
+    let shutdown = Shutdown::install()?;
+    let mut reload = Reload::install()?;
+    let mut subscriber = subscribe(&settings).await?;
+    tracing::info!(
+        endpoints = settings.endpoints.join(","), root = %settings.root.display(),
+        memory_mib = settings.store.memory_bytes >> 20, flush_seconds = settings.store.flush_every.as_secs(), "receiving"
+    );
+    loop {
+        tokio::select! {
+            received = subscriber.recv() => {
+                // Waits while the store does not keep up; told to end, it does not wait for that.
+                let taken = tokio::select! {
+                    taken = inbox.put(delivery(received)) => taken,
+                    () = shutdown.requested() => false,
+                };
+                if !taken {
+                    break;
+                }
+            }
+            () = reload.requested() => match config::load(arguments) {
+                Ok(settings) => {
+                    subscriber = subscribe(&settings).await?;
+                    tracing::info!(endpoints = settings.endpoints.join(","), "the configuration was read again; all but `connect` and `zones` waits for a restart");
+                }
+                Err(wrong) => tracing::error!("{wrong}: everything goes on as before"),
+            },
+            () = shutdown.requested() => break,
+        }
+    }
+    let counters = subscriber.counters();
+    tracing::info!(
+        frames = counters.frames,
+        bytes = counters.bytes,
+        bad = counters.bad,
+        duplicates = counters.duplicates,
+        gaps = counters.gaps,
+        missing = counters.missing,
+        "received"
+    );
+    Ok(())
+}
+
+async fn subscribe(settings: &Settings) -> Result<Subscriber, LinkError> {
+    let (endpoints, zones) = (settings.endpoints.clone(), settings.zones.clone());
+    Subscriber::connect(SubscriberOptions { endpoints, zones, ..SubscriberOptions::default() }).await
+}
+
+fn delivery(received: Received) -> Delivery {
+    Delivery { topic: received.topic, frame: received.frame, bytes: received.bytes }
+}

@@ -1,0 +1,171 @@
+//! The rows of one segment of the log, by hour and table, on their way to Parquet; and what a query sees of a
+//! segment that is not Parquet yet. Both are made here, so both say the same.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, LazyLock};
+
+use arrow::array::RecordBatch;
+use arrow::error::ArrowError;
+use zonescope_proto::{FAMILIES, Family, Sink, Value, Visitor, v1, walk};
+
+use super::builder::{At, TableBuilder};
+use super::custom::CustomTables;
+use super::layout::Hour;
+use crate::schema::{FRAMES, Table};
+
+/// The tables of all families, by their place in [`FAMILIES`].
+static TABLES: LazyLock<Vec<Arc<Table>>> =
+    LazyLock::new(|| FAMILIES.iter().map(|f| Arc::new(Table::of_family(f))).collect());
+
+static FRAMES_TABLE: LazyLock<Arc<Table>> = LazyLock::new(|| Arc::new(Table::of_family(&FRAMES)));
+
+/// Rows that become one file: of one table, one hour, one segment.
+#[derive(Debug, Clone)]
+pub struct Part {
+    /// The table.
+    pub table: Arc<Table>,
+    /// The hour.
+    pub hour: Hour,
+    /// The rows, in the order in which they came.
+    pub batch: RecordBatch,
+}
+
+/// Rows of one segment.
+#[derive(Debug, Default)]
+pub struct Buffers {
+    hours: BTreeMap<Hour, HourBuffers>,
+    bytes: usize,
+    rows: usize,
+    frames: usize,
+}
+
+impl Buffers {
+    /// Adds every row of a frame, of which `bytes` came over the wire.
+    pub fn add(&mut self, frame: &v1::Frame, bytes: usize) {
+        let Some(header) = &frame.header else { return };
+        let zone = header.zone.as_ref();
+        let at = At {
+            host: if header.host.is_empty() { &header.host_id } else { &header.host },
+            zone: zone.map_or("", |z| &z.name),
+            zone_id: zone.map_or(0, |z| z.id),
+            time: header.time.cast_signed(),
+        };
+        let buffers = self.hours.entry(Hour::of(header.time)).or_default();
+        let mut rows = Rows { at, buffers, bytes: 0, rows: 0 };
+        rows.frame(header, bytes);
+        walk(frame, &mut rows);
+        self.bytes += rows.bytes;
+        self.rows += rows.rows;
+        self.frames += 1;
+    }
+
+    /// Bytes that the rows take.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Rows of all tables.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Frames whose rows these are.
+    pub fn frames(&self) -> usize {
+        self.frames
+    }
+
+    /// Files that the rows will become, about.
+    pub fn parts(&self) -> usize {
+        self.hours.values().map(HourBuffers::parts).sum()
+    }
+
+    /// The rows, by table and hour.
+    ///
+    /// # Errors
+    /// Where rows do not fit their columns: a defect of ours.
+    pub fn finish(self) -> Result<Vec<Part>, ArrowError> {
+        let mut parts = Vec::new();
+        for (hour, buffers) in self.hours {
+            let tables = buffers.frames.into_iter().chain(buffers.families.into_iter().flatten());
+            for built in tables.map(TableBuilder::finish).chain(buffers.custom.finish()?.into_iter().map(Ok)) {
+                let (table, batch) = built?;
+                parts.push(Part { table, hour, batch });
+            }
+        }
+        Ok(parts)
+    }
+}
+
+/// Rows of one hour.
+#[derive(Debug, Default)]
+struct HourBuffers {
+    frames: Option<TableBuilder>,
+    families: Vec<Option<TableBuilder>>,
+    custom: CustomTables,
+}
+
+impl HourBuffers {
+    fn parts(&self) -> usize {
+        1 + self.families.iter().flatten().count() + self.custom.count()
+    }
+
+    fn family(&mut self, index: usize) -> &mut TableBuilder {
+        if self.families.len() <= index {
+            self.families.resize_with(index + 1, || None);
+        }
+        self.families[index].get_or_insert_with(|| TableBuilder::new(Arc::clone(&TABLES[index])))
+    }
+}
+
+/// Takes the rows of one frame.
+struct Rows<'a> {
+    at: At<'a>,
+    buffers: &'a mut HourBuffers,
+    bytes: usize,
+    rows: usize,
+}
+
+impl Rows<'_> {
+    /// The row of the table `frames`, in the order of [`FRAMES`].
+    fn frame(&mut self, header: &v1::Header, bytes: usize) {
+        let zone = header.zone.as_ref();
+        let text =
+            |get: fn(&v1::Zone) -> &String| zone.map(|z| get(z).as_str()).filter(|t| !t.is_empty()).map(Value::Text);
+        let values = [
+            Some(Value::Text(&header.host_id)),
+            text(|z| &z.brand),
+            zone.map(|z| z.boot_time).filter(|t| *t != 0).map(Value::Uint),
+            text(|z| &z.uuid),
+            text(|z| &z.state),
+            Some(Value::Uint(header.epoch)),
+            Some(Value::Uint(header.sequence)),
+            Some(Value::Uint(header.interval_ms.into())),
+            Some(Value::Uint(bytes as u64)),
+        ];
+        let builder = self.buffers.frames.get_or_insert_with(|| TableBuilder::new(Arc::clone(&FRAMES_TABLE)));
+        let before = builder.bytes();
+        builder.begin(&self.at);
+        for (index, value) in values.into_iter().enumerate() {
+            builder.value(index, value);
+        }
+        self.bytes += builder.bytes() - before;
+        self.rows += 1;
+    }
+}
+
+impl Sink for Rows<'_> {
+    #[inline]
+    fn row<F: Family>(&mut self, row: &F) {
+        let builder = self.buffers.family(F::SPEC.index);
+        let before = builder.bytes();
+        builder.begin(&self.at);
+        row.visit(builder);
+        self.bytes += builder.bytes() - before;
+        self.rows += 1;
+    }
+
+    fn custom(&mut self, row: &v1::Custom) {
+        self.bytes += self.buffers.custom.add(&self.at, row);
+        self.rows += 1;
+    }
+}
