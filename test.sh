@@ -176,7 +176,7 @@ step_illumos() {
     fi
     CARGO_TARGET_X86_64_UNKNOWN_ILLUMOS_RUSTFLAGS=$si_flags \
         CC_x86_64_unknown_illumos=cc AR_x86_64_unknown_illumos=ar \
-        cargo check --workspace --all-targets --locked --target $ILLUMOS
+        cargo check --workspace --all-targets --locked --keep-going --target $ILLUMOS
 }
 
 step_install() {
