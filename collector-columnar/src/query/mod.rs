@@ -185,6 +185,8 @@ impl Engine {
             .with_parquet_page_index_pruning(true);
         // Columns have the platform's names, and these have capitals.
         config.options_mut().sql_parser.enable_ident_normalization = false;
+        // Who asks for the highest does not mean the unknown. NULLs come last, whichever the direction.
+        "nulls_last".clone_into(&mut config.options_mut().sql_parser.default_null_ordering);
         config.options_mut().execution.parquet.pushdown_filters = true;
         let context = SessionContext::new_with_config(config);
         let files = LocalFileSystem::new_with_prefix(snapshot.root())?;
