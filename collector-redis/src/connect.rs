@@ -304,9 +304,15 @@ impl Connection {
         Ok(texts.into_iter().filter_map(|text| from_redis_value(text).ok()).collect())
     }
 
-    /// Whether it is new enough, and writes; what is missing shows here rather than in the first frame.
+    /// Whether it lets us in, and is new enough. A cluster of which a node is away is no reason to stay away: zones on other nodes
+    /// can be written.
     async fn check(&self) -> Result<(), Trouble> {
-        for server in self.info("server").await? {
+        let servers = match self.info("server").await {
+            Ok(servers) => servers,
+            Err(_) if self.is_cluster() => Vec::new(),
+            Err(trouble) => return Err(trouble),
+        };
+        for server in servers {
             let version = field(&server, "redis_version").unwrap_or_default();
             let mut numbers = version.split('.').filter_map(|n| n.parse().ok());
             let number = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));

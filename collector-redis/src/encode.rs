@@ -374,6 +374,7 @@ impl<'a> Transaction<'a> {
     }
 
     /// Whether the zone has the table, or may have one more.
+    #[allow(clippy::ptr_arg, reason = "a name of ours is borrowed for ever, and costs nothing to keep")]
     fn knows_or_takes(&mut self, table: &Cow<'static, str>) -> bool {
         if let Some(table) = self.stored.tables.get_mut(table) {
             table.seen_ms = self.now_ms;
@@ -389,6 +390,7 @@ impl<'a> Transaction<'a> {
     }
 }
 
+#[allow(clippy::ptr_arg, reason = "a name of ours is borrowed for ever, and costs nothing to keep")]
 fn latest_of<'l>(latest: &'l mut Vec<Latest>, table: &Cow<'static, str>, keys: &Keys, tag: &str) -> &'l mut Latest {
     let place = latest.iter().rposition(|l| l.table == *table).unwrap_or_else(|| {
         let mut hset = Cmd::with_capacity(96, 1024);

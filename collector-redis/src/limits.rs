@@ -44,6 +44,8 @@ pub const MEMORY_EVERY: Duration = Duration::from_secs(5);
 pub const HEALTH_EVERY: Duration = Duration::from_secs(2);
 /// How often the indexes are rid of who is gone, and memory of zones that no longer come.
 pub const SWEEP_EVERY: Duration = Duration::from_secs(60);
+/// In a cluster, none of these may hold up frames for longer.
+pub const CHORE_TIMEOUT: Duration = Duration::from_secs(3);
 /// Told to end, it tries for so long to write what waits.
 pub const LEAVE_WITHIN: Duration = Duration::from_secs(10);
 

@@ -18,7 +18,7 @@ use crate::connect::{Connection, Target, between_attempts};
 use crate::encode::Style;
 use crate::health::Health;
 use crate::inbox::Inbox;
-use crate::limits::{BATCH_FRAMES, BATCH_WAIT, HEALTH_EVERY, LEAVE_WITHIN, MEMORY_EVERY, SWEEP_EVERY};
+use crate::limits::{BATCH_FRAMES, BATCH_WAIT, CHORE_TIMEOUT, HEALTH_EVERY, LEAVE_WITHIN, MEMORY_EVERY, SWEEP_EVERY};
 use crate::memory::{Memory, Verdict, evicts};
 use crate::resume;
 use crate::trouble::{Complaints, Trouble};
@@ -141,8 +141,14 @@ impl Writer {
         if self.met {
             return Ok(());
         }
+        let keys = &self.options.style.keys;
+        let known = match resume::everything(connection, keys, self.now_ms()).await {
+            Ok(known) => known,
+            // The index lies on a node that is away: each zone is read when its first frame comes.
+            Err(_) if connection.is_cluster() => HashMap::new(),
+            Err(trouble) => return Err(trouble),
+        };
         self.met = true;
-        let known = resume::everything(connection, &self.options.style.keys, self.now_ms()).await?;
         tracing::info!(
             redis = self.options.target.describe(),
             zones_known = known.len(),
@@ -150,7 +156,7 @@ impl Writer {
             "connected to Redis"
         );
         self.knowledge.begin(known);
-        for server in connection.info("memory").await? {
+        for server in connection.info("memory").await.unwrap_or_default() {
             if let Some(policy) = evicts(&server) {
                 tracing::warn!(
                     policy,
@@ -214,7 +220,20 @@ impl Writer {
         Ok(())
     }
 
+    /// What is done beside writing frames. In a cluster the trouble of one node is no reason to leave the others, nor to keep them
+    /// waiting: what takes long is left for the next time.
     async fn chores(&mut self, connection: &Connection, chores: &mut Chores) -> Result<(), Trouble> {
+        if !connection.is_cluster() {
+            return self.chores_due(connection, chores).await;
+        }
+        let done = tokio::time::timeout(CHORE_TIMEOUT, self.chores_due(connection, chores)).await;
+        if let Err(trouble) = done.unwrap_or(Err(Trouble::NoAnswer(CHORE_TIMEOUT))) {
+            self.complain(&trouble);
+        }
+        Ok(())
+    }
+
+    async fn chores_due(&mut self, connection: &Connection, chores: &mut Chores) -> Result<(), Trouble> {
         if due(&mut chores.memory, MEMORY_EVERY) {
             let verdict = self.memory.look(&connection.info("memory").await?);
             if verdict == Verdict::Trim {
@@ -242,6 +261,7 @@ impl Writer {
         let now_ms = self.now_ms();
         let minutes = u64::try_from(SWEEP_EVERY.as_millis()).unwrap_or(u64::MAX);
         self.knowledge.sweep(now_ms.saturating_sub(2 * minutes));
+        self.aside.retain(|_, aside| aside.until.elapsed() < SWEEP_EVERY);
         let keys = &self.options.style.keys;
         for key in [keys.zones(), keys.hosts()] {
             let oldest = now_ms.saturating_sub(self.options.style.keep_ms);

@@ -9,41 +9,11 @@ mod support;
 
 use std::time::{Duration, Instant};
 
+use support::synthetic::frame;
 use support::{Collector, Feed, Redis, START_MS, ask, wait_until, wanted, zone_named, zone_number};
-use zonescope_proto::{FAMILIES, Kind, Type, Value, add_row, v1};
 
 const ZONES: usize = 1000;
 const VALUES: usize = 130;
-
-/// A frame with 130 values of families that zones have, of which counters stand at `n` seconds.
-fn frame(zone: u64, n: u64) -> v1::Frame {
-    let mut frame = v1::Frame::default();
-    let mut values = 0;
-    for family in FAMILIES.iter().filter(|f| !f.many) {
-        let row: Vec<Option<Value<'_>>> = family
-            .fields
-            .iter()
-            .zip(0u64..)
-            .map(|(field, place)| {
-                values += 1;
-                let seed = zone * 31 + place * 7;
-                let value = match (field.ty, field.kind) {
-                    (Type::Uint, Kind::Counter) => Value::Uint(1_000_000_000 + seed * 1_000_003 + n * (seed % 977) * 1009),
-                    (Type::Uint, Kind::Gauge) => Value::Uint(seed * 4096 + n % 17 * 4096),
-                    (Type::Uint, _) => Value::Uint(seed),
-                    (Type::Int, _) => Value::Int((seed % 1000 * 1000).cast_signed()),
-                    (Type::Double, _) => Value::Double(0.5),
-                    (Type::Text, _) => Value::Text("running"),
-                };
-                (values <= VALUES).then_some(value)
-            })
-            .collect();
-        if row.iter().any(Option::is_some) {
-            add_row(&mut frame, family.index, &row);
-        }
-    }
-    frame
-}
 
 fn info(redis: &mut redis::Connection, section: &str, name: &str) -> f64 {
     let info: String = ask(redis, &["INFO", section]);
@@ -62,11 +32,12 @@ fn a_thousand_zones_every_second_cost_little_and_memory_stays_flat() {
         ask::<Option<f64>>(redis, &["HGET", "zonescope:collector:load", field]).unwrap_or(0.0)
     };
     let empty = info(&mut redis, "memory", "used_memory");
-    let (start, redis_cpu) = (Instant::now(), info(&mut redis, "cpu", "used_cpu_user") + info(&mut redis, "cpu", "used_cpu_sys"));
+    let (start, redis_cpu) =
+        (Instant::now(), info(&mut redis, "cpu", "used_cpu_user") + info(&mut redis, "cpu", "used_cpu_sys"));
     let mut resident = Vec::new();
     for n in 1..=seconds {
         for zone in 0..ZONES as u64 {
-            feed.publish(zone_named(&format!("zone-{zone:04}")), frame(zone, n), START_MS + n * 1000);
+            feed.publish(zone_named(&format!("zone-{zone:04}")), frame(zone, n, VALUES), START_MS + n * 1000);
         }
         feed.announce(START_MS + n * 1000);
         std::thread::sleep(Duration::from_secs(n).saturating_sub(start.elapsed()));
@@ -80,7 +51,8 @@ fn a_thousand_zones_every_second_cost_little_and_memory_stays_flat() {
     let elapsed = start.elapsed().as_secs_f64();
     wait_until("a last report", || health(&mut redis, "stored") == (ZONES as u64 * seconds) as f64);
     let cpu = health(&mut redis, "cpu_nsec") / 1e9 / elapsed;
-    let redis_cpu = (info(&mut redis, "cpu", "used_cpu_user") + info(&mut redis, "cpu", "used_cpu_sys") - redis_cpu) / elapsed;
+    let redis_cpu =
+        (info(&mut redis, "cpu", "used_cpu_user") + info(&mut redis, "cpu", "used_cpu_sys") - redis_cpu) / elapsed;
     let hour = (info(&mut redis, "memory", "used_memory") - empty) / ZONES as f64;
     println!(
         "{ZONES} zones, {VALUES} values, {seconds} s: collector {:.1} % of a core, Redis {:.1} %; collector's memory {resident:.0?} MiB; \

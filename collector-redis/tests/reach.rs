@@ -84,7 +84,8 @@ fn passwords_come_from_files_and_show_nowhere() {
         ["--connect", &feed.endpoint(), "--redis", &server.url(), "--password-file", file.to_str().unwrap(), "-vv"];
 
     mode(0o644);
-    let refused = run(program().to_str().unwrap(), &[&["run", "--check-config"], arguments.as_slice()].concat()).unwrap();
+    let refused =
+        run(program().to_str().unwrap(), &[&["run", "--check-config"], arguments.as_slice()].concat()).unwrap();
     assert_eq!(refused.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&refused.stderr).contains("chmod 640"));
 

@@ -29,8 +29,7 @@ fn every_captured_series_is_in_redis_value_by_value() {
         let packets = packets(name);
         let zone = packets[0]["zone"].as_str().unwrap();
         let mut feed = Feed::new(host);
-        let collector =
-            Collector::run(&["--connect", &feed.endpoint(), "--redis", &server.url(), "--keep", "31d"]);
+        let collector = Collector::run(&["--connect", &feed.endpoint(), "--redis", &server.url(), "--keep", "31d"]);
         feed.wait_for_collector();
         let ticks = play(name, &mut feed, |_| {});
         assert_eq!(ticks, packets.len() as u64);

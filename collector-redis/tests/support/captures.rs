@@ -44,7 +44,8 @@ pub fn play(name: &str, feed: &mut Feed, mut between: impl FnMut(u64)) -> u64 {
 }
 
 /// Which table of ours holds which part of a packet, and what its rows are called there.
-const PARTS: [(&str, &str, &str); 3] = [("net", "net", "link"), ("disk", "disk", "device"), ("disk", "disk_error", "device")];
+const PARTS: [(&str, &str, &str); 3] =
+    [("net", "net", "link"), ("disk", "disk", "device"), ("disk", "disk_error", "device")];
 /// Statistics of the 2013 system that have another name now.
 const RENAMED: [(&str, &str); 3] =
     [("harderror", "hard_errors"), ("softerror", "soft_errors"), ("tranerror", "transport_errors")];
@@ -52,11 +53,22 @@ const RENAMED: [(&str, &str); 3] =
 /// Compares every value of every packet with the zone's history; gives how many were equal.
 pub fn compare(packets: &[Value], connection: &mut impl redis::ConnectionLike, host: &str) -> usize {
     let zone = packets[0]["zone"].as_str().unwrap().to_owned();
-    let mut history = |table: &str| by_time(entries(connection, &format!("zonescope:{{{host}/{zone}}}:history:{table}")));
-    let tables: HashMap<&str, _> =
-        ["net", "disk", "disk_error", "zone_vfs", "zone_zfs", "memory", "host_memory", "oncpu", "oncpu_core", "oncpu_process"]
-            .map(|table| (table, history(table)))
-            .into();
+    let mut history =
+        |table: &str| by_time(entries(connection, &format!("zonescope:{{{host}/{zone}}}:history:{table}")));
+    let tables: HashMap<&str, _> = [
+        "net",
+        "disk",
+        "disk_error",
+        "zone_vfs",
+        "zone_zfs",
+        "memory",
+        "host_memory",
+        "oncpu",
+        "oncpu_core",
+        "oncpu_process",
+    ]
+    .map(|table| (table, history(table)))
+    .into();
     let none = Entries::new();
     let mut equal = 0;
     for packet in packets {
@@ -119,4 +131,3 @@ fn same(row: &Value, fields: &[(String, String)], time: u64) -> usize {
     }
     equal
 }
-

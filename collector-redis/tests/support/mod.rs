@@ -11,6 +11,7 @@
 )]
 
 pub mod captures;
+pub mod synthetic;
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
@@ -99,9 +100,7 @@ impl Redis {
         command.args(&self.arguments).current_dir(self.directory.path());
         self.child = Some(command.stdin(Stdio::null()).stdout(log).spawn().unwrap());
         let port = self.port;
-        wait_until("redis-server to listen", || {
-            std::net::TcpStream::connect(("127.0.0.1", port)).is_ok()
-        });
+        wait_until("redis-server to listen", || std::net::TcpStream::connect(("127.0.0.1", port)).is_ok());
     }
 
     /// SIGKILL.
