@@ -30,6 +30,9 @@ enum Target {
 #[derive(Debug)]
 pub struct Columns {
     targets: HashMap<&'static str, Target>,
+    /// What stood at each place of the last kstat. The kernel never changes the order, so that nearly every statistic is
+    /// found by one comparison.
+    places: Vec<(&'static str, Target)>,
     snaptime: Option<usize>,
     crtime: Option<usize>,
 }
@@ -60,11 +63,28 @@ impl Columns {
         // What a family leaves out is left out, whatever frame.proto could hold.
         // Slots that a driver left without a name hold nothing.
         targets.extend(family.ignore.iter().chain(&["zonename", ""]).map(|name| (*name, Target::Ignored)));
-        Columns { targets, snaptime: spec.field("snaptime"), crtime: spec.field("crtime") }
+        Columns { targets, places: Vec::new(), snaptime: spec.field("snaptime"), crtime: spec.field("crtime") }
     }
 
-    /// Sets every statistic of `kstat` that the family has a field for.
-    pub fn fill<'a>(&self, row: &mut dyn Fields, kstat: &Kstat<'a>, snaptime: Option<i64>) -> Filled<'a> {
+    /// Where the statistic `name` goes, which is the one at `place` of its kstat.
+    fn target(&mut self, place: usize, name: &str) -> Option<Target> {
+        if let Some((last, target)) = self.places.get(place)
+            && *last == name
+        {
+            return Some(*target);
+        }
+        let (name, target) = self.targets.get_key_value(name)?;
+        if place < self.places.len() {
+            self.places[place] = (name, *target);
+        } else if place == self.places.len() {
+            self.places.push((name, *target));
+        }
+        Some(*target)
+    }
+
+    /// Sets every statistic of `kstat` that the family has a field for. Of two with one name the first counts, as for
+    /// kstat_data_lookup(3KSTAT).
+    pub fn fill<'a>(&mut self, row: &mut dyn Fields, kstat: &Kstat<'a>, snaptime: Option<i64>) -> Filled<'a> {
         if let Some((index, value)) = self.snaptime.zip(snaptime) {
             row.set_field(index, Value::Int(value));
         }
@@ -72,14 +92,15 @@ impl Columns {
             row.set_field(index, Value::Uint(value));
         }
         let mut filled = Filled::default();
-        for (name, stat) in kstat.stats {
-            match self.targets.get(name) {
-                Some(Target::Ignored) => {}
-                Some(Target::Field(index, ty)) => {
-                    if !value(stat, *ty).is_some_and(|value| row.set_field(*index, value)) {
+        let mut seen = Seen::default();
+        for (place, (name, stat)) in kstat.stats.iter().enumerate() {
+            match self.target(place, name) {
+                Some(Target::Field(index, ty)) if seen.is_new(index) => {
+                    if !value(stat, ty).is_some_and(|value| row.set_field(index, value)) {
                         filled.retyped = Some(name);
                     }
                 }
+                Some(_) => {}
                 None => {
                     filled.unknown += 1;
                     filled.unknown_name = Some(name);
@@ -87,6 +108,19 @@ impl Columns {
             }
         }
         filled
+    }
+}
+
+/// Fields that have been met.
+#[derive(Default)]
+struct Seen(u128);
+
+impl Seen {
+    fn is_new(&mut self, index: usize) -> bool {
+        let bit = u32::try_from(index).ok().and_then(|index| 1u128.checked_shl(index)).unwrap_or(0);
+        let new = self.0 & bit == 0;
+        self.0 |= bit;
+        new
     }
 }
 

@@ -295,9 +295,11 @@ impl Reading<'_> {
     /// What was learnt of the host belongs to every zone: the capacity of those without a cap.
     fn finish(self) {
         let host = self.host;
-        let own = self.zones.own();
-        if let Some(cpu) = &mut self.zones.frame(own).cpu {
-            host.fill_load(cpu);
+        if host.ncpus.is_some() {
+            let own = self.zones.own();
+            if let Some(cpu) = &mut self.zones.frame(own).cpu {
+                host.fill_load(cpu);
+            }
         }
         for frame in self.zones.frames() {
             if let Some(cpu) = &mut frame.cpu {
