@@ -14,7 +14,11 @@ install_role() {
     ! service_runs || ir_ran=yes
     if [ "$role" = generator ] && [ "$ir_ran" = no ]; then
         ir_port=$(port_of "$(current_bind)")
-        ! listening "$ir_port" || refuse "port $ir_port is taken by another program: free it, or name another with --bind"
+        # The one above it is where collectors recover what they missed.
+        for ir_taken in "$ir_port" $((ir_port + 1)); do
+            ! listening "$ir_taken" ||
+                refuse "port $ir_taken is taken by another program: free it, or name another address with --bind"
+        done
     fi
     make_stage "$role"
     make_config
