@@ -19,4 +19,4 @@ for file in install.sh LICENSE-MIT LICENSE-APACHE README.md CHANGELOG.md; do
 done
 for part in config install smf systemd; do cp -R "$source/packaging/$part" "$stage/packaging/"; done
 [ ! -d "$source/scripts" ] || cp -R "$source/scripts" "$stage/"
-rm -rf "$stage/scripts/test"
+rm -rf "$stage/scripts/test" "$stage/scripts/test.sh"

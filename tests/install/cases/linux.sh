@@ -11,14 +11,11 @@ test_a_generator_is_installed_runs_and_is_removed_without_a_trace() { # every sh
     installer --generator
     expect 0 "installing"
     says "zonescope-generator runs"
-    calls_are systemctl <<'CALLS'
-systemctl --quiet is-active zonescope-generator.service
+    # How often it asked whether it runs depends on how fast it starts.
+    calls_are 'systemctl --quiet (daemon-reload|enable|start|restart|disable|stop)' <<'CALLS'
 systemctl --quiet daemon-reload
 systemctl --quiet enable zonescope-generator.service
 systemctl --quiet restart zonescope-generator.service
-systemctl --quiet is-active zonescope-generator.service
-systemctl --quiet is-active zonescope-generator.service
-systemctl --quiet is-active zonescope-generator.service
 CALLS
     pid=$(cat /run/zonescope-generator.service.pid)
     [ "$(stat -c %U "/proc/$pid")" = zonescope ] || fail "it should run as zonescope"
@@ -46,7 +43,7 @@ test_options_end_up_in_the_configuration() {
     installer --generator --bind tcp://127.0.0.2:7300
     expect 0 "installing"
     grep -qx 'bind = "tcp://127.0.0.2:7300"' /etc/zonescope/generator.toml || fail "--bind should be in the configuration"
-    [ "$(grep -c 'bind' /etc/zonescope/generator.toml)" = 1 ] || fail "in place of the default's line"
+    [ "$(grep -c '^#*bind =' /etc/zonescope/generator.toml)" = 1 ] || fail "in place of the default's line"
     # Without --bind the configuration stays.
     installer --generator
     says "nothing to change"
