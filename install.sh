@@ -215,7 +215,7 @@ children='' # process ids, in the order of their start
 
 # with_descendants PID...: these and all that descend from them.
 with_descendants() {
-    if [ -r /proc/self/status ]; then
+    if [ "$os" = linux ]; then
         cat /proc/[0-9]*/status 2>/dev/null | $awk '/^Pid:/ { p = $2 } /^PPid:/ { print p, $2 }'
     else
         ps -e -o pid= -o ppid=
@@ -233,8 +233,13 @@ with_descendants() {
 
 alive() {
     for a_pid in "$@"; do
-        if [ -r "/proc/$a_pid/status" ] && grep -q '^State:.*[ZX]' "/proc/$a_pid/status" 2>/dev/null; then continue; fi
-        kill -0 "$a_pid" 2>/dev/null && return 0
+        # One that has ended and was not waited for yet has a state of its own.
+        if [ "$os" = linux ]; then
+            a_state=$(sed -n 's/^State:[[:space:]]*\(.\).*/\1/p' "/proc/$a_pid/status" 2>/dev/null) || :
+        else
+            a_state=$(ps -o s= -p "$a_pid" 2>/dev/null) || :
+        fi
+        case $a_state in '' | *[ZX]*) ;; *) return 0 ;; esac
     done
     return 1
 }

@@ -70,7 +70,7 @@ uninstall() {
         undo_record
         [ -s "$work/kept" ] || continue
         say "left, until sh $share/install.sh --uninstall --purge:"
-        sed -n 's/^\(config\|data\) /    /p; s/^config /    /p; s/^data /    /p' "$work/kept"
+        sed -n 's/^config /    /p; s/^data /    /p' "$work/kept"
     done
 }
 

@@ -268,6 +268,21 @@ test_a_zone_of_smartos_builds_with_pkgsrc_and_asks_for_less() {
     says "--build-in-zone is for the global zone; this is web1"
 }
 
+test_trying_it_leaves_nothing_running() {
+    smartos_zone
+    touch /machine/stubborn
+    installer --try --seconds 1
+    expect 0 "--try"
+    says "LIVE TABLE tcp://127.0.0.1:7211"
+    says "these did not end within 10 s and are killed"
+    no_process
+    rm /machine/stubborn
+    installer --try --seconds 1
+    expect 0 "--try"
+    says_not "did not end"
+    no_process
+}
+
 test_omnios_builds_with_pkg() {
     omnios_global
     rm /machine/bin/cargo
