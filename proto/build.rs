@@ -116,7 +116,7 @@ fn family(
         out,
         "        index: {index}, table: {:?}, message: {name:?}, about: {:?}, many: {many},",
         table(message).unwrap_or_default(),
-        text(message.options(), "about")
+        text(&message.options(), "about")
     )?;
     writeln!(out, "        fields: &[")?;
     for field in &fields {
@@ -126,10 +126,10 @@ fn family(
             field.name(),
             type_of(field)?.0,
             kind_of(field)?,
-            text(field.options(), "unit"),
-            text(field.options(), "help"),
-            text(field.options(), "kstat"),
-            text(field.options(), "linux"),
+            text(&field.options(), "unit"),
+            text(&field.options(), "help"),
+            text(&field.options(), "kstat"),
+            text(&field.options(), "linux"),
             match option(&field.options(), "bits").and_then(|v| v.as_u32()) {
                 Some(bits) if bits > 0 => bits,
                 _ => 64,
@@ -166,15 +166,15 @@ fn family(
 }
 
 fn table(message: &MessageDescriptor) -> Option<String> {
-    Some(text(message.options(), "table")).filter(|t| !t.is_empty())
+    Some(text(&message.options(), "table")).filter(|t| !t.is_empty())
 }
 
 fn option(options: &prost_reflect::DynamicMessage, name: &str) -> Option<Value> {
     options.extensions().find(|(descriptor, _)| descriptor.name() == name).map(|(_, value)| value.clone())
 }
 
-fn text(options: prost_reflect::DynamicMessage, name: &str) -> String {
-    option(&options, name).and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_default()
+fn text(options: &prost_reflect::DynamicMessage, name: &str) -> String {
+    option(options, name).and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_default()
 }
 
 fn kind_of(field: &FieldDescriptor) -> Result<&'static str, String> {
@@ -190,7 +190,7 @@ fn kind_of(field: &FieldDescriptor) -> Result<&'static str, String> {
     if (kind == "Label") == field.supports_presence() {
         return Err(format!("{}: a label is always there, everything else is `optional`", field.full_name()));
     }
-    if text(field.options(), "help").is_empty() {
+    if text(&field.options(), "help").is_empty() {
         return Err(format!("{}: the option (help) is missing", field.full_name()));
     }
     Ok(kind)

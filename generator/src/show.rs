@@ -173,7 +173,7 @@ fn bytes(value: u64) -> String {
 
 fn seconds(value: f64) -> String {
     match value {
-        v if v == 0.0 => "0s".to_owned(),
+        0.0 => "0s".to_owned(),
         v if v < 1e-3 => format!("{:.1}us", v * 1e6),
         v if v < 1.0 => format!("{:.1}ms", v * 1e3),
         v if v < 86_400.0 => format!("{v:.2}s"),

@@ -1,7 +1,7 @@
 //! A host of 1,000 zones for ten minutes of ticks: every zone's numbers are right, whatever reboots and vanishes, and
 //! memory stays where it is.
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod synthetic;
 
