@@ -3,6 +3,7 @@
 //!
 //! Needs root, and cgroups that may be written. Where they are missing the test says `SKIPPED` and passes.
 
+#![cfg(target_os = "linux")]
 #![allow(
     clippy::unwrap_used,
     clippy::print_stdout,
