@@ -12,7 +12,7 @@ const FILE: &str = ".lock";
 /// Holds a root until dropped.
 #[derive(Debug)]
 pub struct Lock {
-    _file: File,
+    file: File,
 }
 
 impl Lock {
@@ -38,6 +38,13 @@ impl Lock {
             .and_then(|()| file.seek(SeekFrom::Start(0)))
             .and_then(|_| writeln!(file, "{}", std::process::id()))
             .map_err(failed)?;
-        Ok(Lock { _file: file })
+        Ok(Lock { file })
+    }
+}
+
+impl Drop for Lock {
+    /// Closing alone would not do: a child that this process is just starting holds a copy of the file until its exec.
+    fn drop(&mut self) {
+        let _ = self.file.unlock();
     }
 }
