@@ -250,7 +250,7 @@ fn names_of_any_kind_stay_names() {
             ask(&mut redis, &["HGET", &format!("zonescope:{{{tag}}}:latest:net"), &name.replace('%', "%25")]);
         assert_eq!(serde_json::from_str::<serde_json::Value>(&row).unwrap()["link"], name.as_str());
         let tables: Vec<String> = ask(&mut redis, &["SMEMBERS", &format!("zonescope:{{{tag}}}:tables")]);
-        assert_eq!(tables.len(), 4, "cpu, net, use and the user's own: {tables:?}");
+        assert_eq!(tables.len(), 3, "cpu, net and the user's own: {tables:?}");
         found.push(name);
     }
     found.sort();
