@@ -108,7 +108,8 @@ need_dtrace() {
         sh ci/dtrace-on-linux "$nd_prefix" > "$tools/dtrace.log" 2>&1 ||
             { skipped "tests with a real dtrace: $(tail -n 1 "$tools/dtrace.log")"; return 0; }
     fi
-    export ZONESCOPE_DTRACE="$nd_prefix/bin/dtrace"
+    # The whole library: our programs use execname, pid and the translators of io and proc.
+    export ZONESCOPE_DTRACE="$nd_prefix/bin/dtrace" DTRACE_SYSLIB="$nd_prefix/full"
 }
 
 # ---------------------------------------------------------------------------------------------------------------------
