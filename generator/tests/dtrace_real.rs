@@ -284,7 +284,9 @@ fn a_users_program_counts_what_it_says() {
             _ => 0,
         })
         .sum();
-    assert!((25..=45).contains(&fired), "about three seconds of ten a second: {fired} {rows:?}");
+    // Ten a second, for three seconds and as long as dtrace takes to end. Its own start, some seconds with the whole
+    // library and longer on a busy machine, is a part of those three: a second's worth is what must be there.
+    assert!((10..=60).contains(&fired), "about three seconds of ten a second: {fired} {rows:?}");
     assert!(rows.iter().all(|row| row.values[1].value == Some(v1::measure::Value::Uint(42))), "{rows:?}");
 }
 
