@@ -62,11 +62,11 @@ fn kstat(config: &Config, arguments: &RecordArguments, out: &mut impl Write) -> 
     use crate::kstat::custom::Custom;
     use crate::kstat::{live, recording};
     let custom = Custom::new(&config.kstat)?;
-    let mut chain = live::Live::open()?;
+    let mut chain = live::Live::open(Arc::new(SystemClock))?;
     recording::write_head(out, rustix::param::page_size() as u64)?;
     every_tick(config, arguments.seconds, |tick| {
         let moment = chain.update().map_err(anyhow::Error::msg)?.unwrap_or_default();
-        recording::write_tick(out, tick.time_ns, moment.hrtime_ns.unwrap_or(0))?;
+        recording::write_tick(out, tick.time_ns, moment.hrtime_at(tick.time_ns).unwrap_or(0))?;
         let mut writer = recording::Writer::new(out, &custom);
         chain.visit(&mut writer);
         Ok(writer.finish()?)

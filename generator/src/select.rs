@@ -93,7 +93,7 @@ fn live_linux(config: &Config) -> Opened {
 #[cfg(target_os = "illumos")]
 fn live_kstat(config: &Config) -> anyhow::Result<Opened> {
     let custom = Custom::new(&config.kstat)?;
-    let kstat = KstatSource::live()?.with_zone_files("/etc/zones".into()).with_custom(custom);
+    let kstat = KstatSource::live(Arc::new(SystemClock))?.with_zone_files("/etc/zones".into()).with_custom(custom);
     // The kstats say which zones there are; the others ask the sample.
     let sources: Vec<Box<dyn Source>> = vec![
         Box::new(kstat),

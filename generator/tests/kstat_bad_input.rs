@@ -6,9 +6,10 @@ use std::fmt::Write as _;
 use std::io::Cursor;
 
 use proptest::prelude::*;
-use zonescope_generator::kstat::chain::Chain;
+use zonescope_generator::kstat::chain::{Chain, Id, Kstat, Moment, Skipped, Stat, Visitor};
 use zonescope_generator::kstat::replay::Replay;
 use zonescope_generator::kstat::{KstatSource, text_j, text_p};
+use zonescope_generator::recorded::{Playing, Recorded};
 use zonescope_generator::source::{End, Sample, Source, Tick, ZoneSample};
 use zonescope_proto::rate::{Identity, delta};
 use zonescope_proto::resource::{Resource, Usage, usage};
@@ -18,7 +19,8 @@ const SECOND_NS: u64 = 1_000_000_000;
 
 /// Every tick of a chain.
 fn play(chain: impl Chain + 'static) -> Vec<Sample> {
-    let mut source = KstatSource::new(Box::new(chain));
+    let source = KstatSource::new(Box::new(chain));
+    let mut source = Recorded::new(Box::new(source), Playing { repeat: false, zones: 0 });
     let mut samples = Vec::new();
     loop {
         let mut sample = Sample::default();
@@ -245,6 +247,51 @@ fn a_kstat_that_vanished_is_absent_and_a_zone_without_kstats_has_no_frame() {
     assert!(zone(&samples[0], "web1").frame.cpucaps.is_some());
     assert!(zone(&samples[1], "web1").frame.cpucaps.is_none(), "no cap is not a cap of 0");
     assert_eq!((samples[0].zones.len(), samples[1].zones.len()), (2, 1));
+}
+
+/// A live chain whose ticks start late, each by another time, and of which one zone uses exactly one CPU.
+struct Late {
+    late_ns: std::vec::IntoIter<u64>,
+    tick: u64,
+    now_ns: u64,
+}
+
+impl Chain for Late {
+    fn update(&mut self) -> Result<Option<Moment>, String> {
+        self.tick += 1;
+        self.now_ns = self.tick * SECOND_NS + self.late_ns.next().unwrap();
+        Ok(Some(Moment { hrtime_ns: Some(77 + self.now_ns), utc_ns: Some(self.now_ns), page_size: 4096 }))
+    }
+
+    fn visit(&self, visitor: &mut dyn Visitor) -> Skipped {
+        let mut show = |module, name, stats: &[(&str, Stat<'_>)]| {
+            let id = Id { module, instance: 7, name };
+            if visitor.wants(id) {
+                visitor.kstat(&Kstat { id, crtime_ns: Some(1), snaptime_ns: Some(77 + self.now_ns), stats });
+            }
+        };
+        show(
+            "zones",
+            "web1",
+            &[("zonename", Stat::Text("web1")), ("nsec_user", Stat::Uint(self.now_ns)), ("nsec_sys", Stat::Uint(0))],
+        );
+        show("unix", "system_misc", &[("ncpus", Stat::Uint(1))]);
+        Skipped::default()
+    }
+}
+
+#[test]
+fn a_tick_that_starts_late_does_not_make_a_zone_look_busier() {
+    let mut source =
+        KstatSource::new(Box::new(Late { late_ns: vec![1_000_000, 250_000_000].into_iter(), tick: 0, now_ns: 0 }));
+    let mut samples = Vec::new();
+    for tick in 1..=2 {
+        let mut sample = Sample::default();
+        source.sample(Tick { time_ns: tick * SECOND_NS, interval_ns: SECOND_NS }, &mut sample).unwrap();
+        samples.push(sample);
+    }
+    assert_eq!(zone(&samples[1], "web1").frame.cpu.as_ref().unwrap().snaptime, Some(250_000_000));
+    assert_eq!(used(&samples, "web1", Resource::Cpu).utilization, Some(1.0));
 }
 
 #[test]

@@ -80,15 +80,24 @@ impl<'a> Kstat<'a> {
     }
 }
 
-/// When a chain was read.
+/// One instant by both clocks: kstats are stamped with hrtime, frames with UTC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Moment {
-    /// hrtime ns: what snaptime is compared with. `None` where a capture does not say: then the first snaptime counts.
+    /// hrtime ns. `None` where a capture does not say.
     pub hrtime_ns: Option<u64>,
-    /// ns since 1970 UTC, where a capture says so.
+    /// ns since 1970 UTC. `None` where a capture does not say.
     pub utc_ns: Option<u64>,
     /// Size of a page, bytes.
     pub page_size: u64,
+}
+
+impl Moment {
+    /// The hrtime at `utc_ns`, an instant near this one: the only place where one clock becomes the other. Where this
+    /// moment knows no UTC, it is taken to be that instant.
+    pub fn hrtime_at(&self, utc_ns: u64) -> Option<u64> {
+        let since = self.utc_ns.map_or(0, |now| now.wrapping_sub(utc_ns));
+        self.hrtime_ns.map(|hrtime| hrtime.wrapping_sub(since))
+    }
 }
 
 /// What was left out.
@@ -145,5 +154,19 @@ pub trait Chain: Send {
     /// Where the capture is gone.
     fn rewind(&mut self) -> std::io::Result<()> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hrtime_and_utc_are_two_clocks_of_one_instant() {
+        let moment = Moment { hrtime_ns: Some(5_000), utc_ns: Some(1_000_070), page_size: 4096 };
+        assert_eq!(moment.hrtime_at(1_000_000), Some(4_930));
+        assert_eq!(moment.hrtime_at(1_000_100), Some(5_030));
+        assert_eq!(Moment { utc_ns: None, ..moment }.hrtime_at(1), Some(5_000));
+        assert_eq!(Moment::default().hrtime_at(1), None);
     }
 }

@@ -37,15 +37,13 @@ pub struct Columns {
     crtime: Option<usize>,
 }
 
-/// What filling a row left out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Filled<'a> {
-    /// Statistics that are neither in frame.proto nor among those we know and leave out.
-    pub unknown: u64,
-    /// One of them.
-    pub unknown_name: Option<&'a str>,
-    /// A statistic whose type was not the one expected.
-    pub retyped: Option<&'a str>,
+/// What is wrong with a statistic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Oddity {
+    /// It is neither in frame.proto nor among those that we know and leave out.
+    Unknown,
+    /// It is of another type than its field.
+    Retyped,
 }
 
 impl Columns {
@@ -82,32 +80,33 @@ impl Columns {
         Some(*target)
     }
 
-    /// Sets every statistic of `kstat` that the family has a field for. Of two with one name the first counts, as for
-    /// kstat_data_lookup(3KSTAT).
-    pub fn fill<'a>(&mut self, row: &mut dyn Fields, kstat: &Kstat<'a>, snaptime: Option<i64>) -> Filled<'a> {
+    /// Sets every statistic of `kstat` that the family has a field for, and tells `odd` of those that it cannot set. Of
+    /// two with one name the first counts, as for kstat_data_lookup(3KSTAT).
+    pub fn fill(
+        &mut self,
+        row: &mut dyn Fields,
+        kstat: &Kstat<'_>,
+        snaptime: Option<i64>,
+        odd: &mut dyn FnMut(&str, Oddity),
+    ) {
         if let Some((index, value)) = self.snaptime.zip(snaptime) {
             row.set_field(index, Value::Int(value));
         }
         if let Some((index, value)) = self.crtime.zip(kstat.crtime_ns) {
             row.set_field(index, Value::Uint(value));
         }
-        let mut filled = Filled::default();
         let mut seen = Seen::default();
         for (place, (name, stat)) in kstat.stats.iter().enumerate() {
             match self.target(place, name) {
                 Some(Target::Field(index, ty)) if seen.is_new(index) => {
                     if !value(stat, ty).is_some_and(|value| row.set_field(index, value)) {
-                        filled.retyped = Some(name);
+                        odd(name, Oddity::Retyped);
                     }
                 }
                 Some(_) => {}
-                None => {
-                    filled.unknown += 1;
-                    filled.unknown_name = Some(name);
-                }
+                None => odd(name, Oddity::Unknown),
             }
         }
-        filled
     }
 }
 

@@ -8,8 +8,8 @@ pub const MAX_LINE_BYTES: u64 = 1 << 20;
 /// Most kstats of one tick of a recording. A host of 1,000 zones has some 20,000 that anybody wants.
 pub const MAX_CAPTURED_KSTATS: usize = 1 << 18;
 
-/// Most unknown statistics that are remembered, and so named in the log.
-pub const MAX_NAMED: usize = 1024;
+/// Most unknown statistics of a family that are remembered, and so named in the log.
+pub const MAX_NAMED: usize = 64;
 
 /// Most selectors of users' own kstats.
 pub const MAX_CUSTOM: usize = 64;

@@ -5,14 +5,19 @@
 //! UTF-8, or one statistic of an unknown type, cannot be read at all; kstats whose names are not UTF-8 are passed over.
 //! Data borrows from the handle: it is handed on within the visit and never kept.
 
+use std::sync::Arc;
+
+use anyhow::Context;
 use kstat_rs::{Ctl, Data, Intr, Io, NamedData, Timer};
 use rustix::time::{ClockId, clock_gettime};
+use zonescope_link::clock::Clock;
 
 use super::chain::{Chain, Id, Kstat, Moment, Skipped, Stat, Visitor};
 
 /// The chain of this host, or of this zone.
 pub struct Live {
     ctl: Option<Ctl>,
+    clock: Arc<dyn Clock>,
 }
 
 impl Live {
@@ -20,9 +25,9 @@ impl Live {
     ///
     /// # Errors
     /// Where /dev/kstat cannot be opened.
-    pub fn open() -> anyhow::Result<Self> {
-        use anyhow::Context;
-        Ok(Live { ctl: Some(Ctl::new().context("cannot open the kstat chain (/dev/kstat)")?) })
+    pub fn open(clock: Arc<dyn Clock>) -> anyhow::Result<Self> {
+        let ctl = Ctl::new().context("cannot open the kstat chain (/dev/kstat)")?;
+        Ok(Live { ctl: Some(ctl), clock })
     }
 }
 
@@ -33,9 +38,11 @@ impl Chain for Live {
             None => Ctl::new(),
         };
         self.ctl = Some(ctl.map_err(|e| format!("cannot update the kstat chain: {e}"))?);
-        let moment =
-            Moment { hrtime_ns: Some(hrtime_ns()), utc_ns: None, page_size: rustix::param::page_size() as u64 };
-        Ok(Some(moment))
+        Ok(Some(Moment {
+            hrtime_ns: Some(hrtime_ns()),
+            utc_ns: Some(self.clock.now_ns()),
+            page_size: rustix::param::page_size() as u64,
+        }))
     }
 
     fn visit(&self, visitor: &mut dyn Visitor) -> Skipped {

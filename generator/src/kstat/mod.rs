@@ -26,6 +26,7 @@ pub mod limits;
 pub mod live;
 pub mod options;
 pub mod owned;
+mod reading;
 pub mod recording;
 pub mod replay;
 pub mod selector;
@@ -34,16 +35,11 @@ pub mod text_p;
 mod zone_files;
 pub mod zones;
 
-use std::collections::HashSet;
-use std::time::Instant;
-
 use zonescope_proto::{FAMILIES, v1};
 
-use chain::{Chain, Id, Kstat, Moment, Skipped, Visitor};
-use columns::{Columns, Filled};
+use chain::{Chain, Id, Moment, Skipped};
 use custom::Custom;
-use families::host::Host;
-use families::{KstatFamily, Owner, Row};
+use reading::{Reading, Working};
 use zones::Zones;
 
 use crate::source::{End, Sample, Source, Tick};
@@ -51,26 +47,12 @@ use crate::source::{End, Sample, Source, Tick};
 /// Page size of x86, for captures that do not say theirs (PAGESIZE, sys/machparam.h).
 pub const X86_PAGE_SIZE: u64 = 4096;
 
-/// Families, each with what it has seen.
-struct Working {
-    family: &'static KstatFamily,
-    columns: Columns,
-    errors: u64,
-    drops: u64,
-    /// This tick's.
-    rows: u64,
-    duration_ns: u64,
-    error: Option<String>,
-}
-
 /// Reads a chain, once a tick.
 pub struct KstatSource {
     chain: Box<dyn Chain>,
     working: Vec<Working>,
     custom: Custom,
     zones: Zones,
-    /// Statistics that have been named in the log.
-    named: HashSet<String>,
     /// kstats that could not be read since the start.
     skipped: u64,
 }
@@ -78,24 +60,11 @@ pub struct KstatSource {
 impl KstatSource {
     /// Of any chain.
     pub fn new(chain: Box<dyn Chain>) -> Self {
-        let working = families::FAMILIES
-            .iter()
-            .map(|family| Working {
-                family,
-                columns: Columns::of(family),
-                errors: 0,
-                drops: 0,
-                rows: 0,
-                duration_ns: 0,
-                error: None,
-            })
-            .collect();
         KstatSource {
             chain,
-            working,
+            working: families::FAMILIES.iter().copied().map(Working::new).collect(),
             custom: Custom::default(),
             zones: Zones::default(),
-            named: HashSet::new(),
             skipped: 0,
         }
     }
@@ -105,11 +74,11 @@ impl KstatSource {
     /// # Errors
     /// Where it cannot be opened.
     #[cfg(target_os = "illumos")]
-    pub fn live() -> anyhow::Result<Self> {
-        Ok(KstatSource::new(Box::new(live::Live::open()?)))
+    pub fn live(clock: std::sync::Arc<dyn zonescope_link::clock::Clock>) -> anyhow::Result<Self> {
+        Ok(KstatSource::new(Box::new(live::Live::open(clock)?)))
     }
 
-    /// Names of zone brands, states and uuids come from below this directory: `/etc/zones`.
+    /// Brands and uuids of zones come from below this directory: `/etc/zones`.
     #[must_use]
     pub fn with_zone_files(mut self, directory: std::path::PathBuf) -> Self {
         self.zones.read_files_below(directory);
@@ -123,11 +92,9 @@ impl KstatSource {
         self
     }
 
-    /// Reads the chain as it now is.
-    fn read(&mut self, moment: Moment, sample: &mut Sample) -> Skipped {
-        for working in &mut self.working {
-            (working.rows, working.duration_ns, working.error) = (0, 0, None);
-        }
+    /// Reads the chain as it now is, for the tick at `time_ns`.
+    fn read(&mut self, moment: Moment, time_ns: u64, sample: &mut Sample) -> Skipped {
+        self.working.iter_mut().for_each(Working::begin);
         self.custom.begin();
         let zones = &mut self.zones;
         zones.begin(sample);
@@ -138,9 +105,8 @@ impl KstatSource {
             working: &mut self.working,
             custom: &mut self.custom,
             zones: &mut self.zones,
-            named: &mut self.named,
-            hrtime_ns: moment.hrtime_ns,
-            host: Host { page_size: moment.page_size, ..Host::default() },
+            hrtime_ns: moment.hrtime_at(time_ns),
+            host: families::host::Host { page_size: moment.page_size, ..families::host::Host::default() },
         };
         skipped.also(self.chain.visit(&mut reading));
         reading.finish();
@@ -161,15 +127,7 @@ impl KstatSource {
             error: skipped.reason.clone(),
             ..row("chain")
         });
-        sample.collect.extend(self.working.iter().map(|w| v1::Collect {
-            success: Some(u64::from(w.error.is_none())),
-            duration: Some(w.duration_ns),
-            rows: Some(w.rows),
-            errors: Some(w.errors),
-            drops: Some(w.drops),
-            error: w.error.clone(),
-            ..row(w.family.name)
-        }));
+        sample.collect.extend(self.working.iter().map(|w| w.report(row(w.name()))));
         sample.collect.extend(self.custom.tables.iter().map(|table| v1::Collect {
             success: Some(u64::from(table.error.is_none())),
             rows: Some(table.rows),
@@ -179,14 +137,15 @@ impl KstatSource {
         }));
     }
 
-    /// Goes to the next tick and reads it.
+    /// Goes to the next tick and reads it: that of `tick` or, in a capture, of the time at which it was taken.
     ///
     /// # Errors
     /// [`End`] where a capture has been played.
-    fn next(&mut self, sample: &mut Sample) -> Result<Option<u64>, End> {
+    fn next(&mut self, tick: Option<Tick>, sample: &mut Sample) -> Result<Option<u64>, End> {
         match self.chain.update() {
             Ok(Some(moment)) => {
-                let skipped = self.read(moment, sample);
+                let time_ns = tick.map(|tick| tick.time_ns).or(moment.utc_ns);
+                let skipped = self.read(moment, time_ns.unwrap_or(0), sample);
                 self.report(&skipped, sample);
                 Ok(moment.utc_ns)
             }
@@ -204,14 +163,14 @@ impl Source for KstatSource {
         "kstat"
     }
 
-    fn sample(&mut self, _: Tick, sample: &mut Sample) -> Result<(), End> {
-        self.next(sample).map(drop)
+    fn sample(&mut self, tick: Tick, sample: &mut Sample) -> Result<(), End> {
+        self.next(Some(tick), sample).map(drop)
     }
 }
 
 impl crate::recorded::Capture for KstatSource {
     fn next(&mut self, sample: &mut Sample) -> Option<Option<u64>> {
-        KstatSource::next(self, sample).ok()
+        KstatSource::next(self, None, sample).ok()
     }
 
     fn rewind(&mut self) -> std::io::Result<()> {
@@ -222,115 +181,6 @@ impl crate::recorded::Capture for KstatSource {
 /// Whether any family wants a kstat.
 pub fn wanted(id: Id<'_>) -> bool {
     families::FAMILIES.iter().any(|f| (f.select)(id)) || families::host::wanted(id)
-}
-
-/// One tick's second visit.
-struct Reading<'a> {
-    working: &'a mut [Working],
-    custom: &'a mut Custom,
-    zones: &'a mut Zones,
-    named: &'a mut HashSet<String>,
-    hrtime_ns: Option<u64>,
-    host: Host,
-}
-
-impl Visitor for Reading<'_> {
-    fn wants(&self, id: Id<'_>) -> bool {
-        wanted(id) || self.custom.wants(id)
-    }
-
-    fn kstat(&mut self, kstat: &Kstat<'_>) {
-        self.host.learn(kstat);
-        for index in 0..self.working.len() {
-            if (self.working[index].family.select)(kstat.id) {
-                self.family(index, kstat);
-            }
-        }
-        if self.custom.wants(kstat.id)
-            && let Some(zone) = self.owner(custom::owner(kstat.id), kstat)
-        {
-            self.custom.fill(kstat, zone, self.zones.frame(zone));
-        }
-    }
-}
-
-impl Reading<'_> {
-    fn family(&mut self, index: usize, kstat: &Kstat<'_>) {
-        let started = Instant::now();
-        let Some(zone) = self.owner(self.working[index].family.owner, kstat) else { return };
-        let working = &mut self.working[index];
-        let snaptime = kstat.snaptime_ns.map(|snap| {
-            let reference = *self.hrtime_ns.get_or_insert(snap);
-            snap.cast_signed().wrapping_sub(reference.cast_signed())
-        });
-        match (working.family.row)(self.zones.frame(zone), kstat) {
-            Row::Fill(fields) => {
-                let filled = working.columns.fill(fields, kstat, snaptime);
-                working.rows += 1;
-                working.account(filled, self.named);
-            }
-            Row::Done => working.rows += 1,
-            Row::None => {}
-        }
-        working.duration_ns += u64::try_from(started.elapsed().as_nanos()).unwrap_or(0);
-    }
-
-    fn owner(&mut self, owner: Owner, kstat: &Kstat<'_>) -> Option<usize> {
-        let zones = &mut *self.zones;
-        match (owner, kstat.zonename()) {
-            (Owner::Host, _) => Some(zones.global()),
-            (Owner::Zone, Some(name)) => {
-                let zone = zones.named(name);
-                zones.note_id(zone, kstat.id.instance);
-                Some(zone)
-            }
-            (_, Some(name)) => Some(zones.named(name)),
-            (Owner::Zone | Owner::NumberedStack, None) => zones.numbered(kstat.id.instance),
-            (Owner::Link, None) => Some(zones.global()),
-            (Owner::Stack, None) => Some(zones.of_stack_zero()),
-            (Owner::Vm, None) => Some(zones.of_vm(kstat.id.instance)),
-        }
-    }
-
-    /// What was learnt of the host belongs to every zone: the capacity of those without a cap.
-    fn finish(self) {
-        let host = self.host;
-        if host.ncpus.is_some() {
-            let own = self.zones.own();
-            if let Some(cpu) = &mut self.zones.frame(own).cpu {
-                host.fill_load(cpu);
-            }
-        }
-        for frame in self.zones.frames() {
-            if let Some(cpu) = &mut frame.cpu {
-                cpu.ncpus = host.ncpus;
-            }
-            families::memory::normalise(frame, host.page_size);
-            if let Some(memory) = &mut frame.memory {
-                memory.physmem = host.physmem.and_then(|pages| pages.checked_mul(host.page_size));
-            }
-            if let Some(memory) = &mut frame.host_memory {
-                memory.pagesize = Some(host.page_size);
-            }
-        }
-    }
-}
-
-impl Working {
-    fn account(&mut self, filled: Filled<'_>, named: &mut HashSet<String>) {
-        if let Some(statistic) = filled.retyped {
-            self.errors += 1;
-            self.error = Some(format!("statistic {statistic:?} is of another type"));
-        }
-        self.drops += filled.unknown;
-        if let Some(statistic) = filled.unknown_name {
-            let name = format!("{}:{statistic}", self.family.name);
-            if named.len() < limits::MAX_NAMED && !named.contains(&name) {
-                tracing::info!("a statistic that this version does not know: {name}");
-                named.insert(name);
-            }
-        }
-    }
 }
 
 /// The spec of the table that a family fills.

@@ -34,7 +34,7 @@ pub enum Line {
 pub struct TickLine {
     /// ns since 1970 UTC.
     pub utc_ns: u64,
-    /// hrtime ns.
+    /// The same instant in hrtime, ns.
     pub hrtime_ns: u64,
 }
 
