@@ -28,8 +28,10 @@ io:::done
 	start[arg0] = 0;
 }
 
-profile:::tick-1s,
+/* Each second, as dtrace itself reads its buffers with bpf(2): on Linux a tick probe does not fire while its CPU idles. */
+syscall::bpf:entry,
 dtrace:::END
+/probename == "END" || (pid == $pid && timestamp >= due)/
 {
 	printa("\036zonescope\037dist\037disk_latency\037ns\037global\037device=%s\037op=%s\037%@d\037.\n", @latency);
 	printa("\036zonescope\037event\037disk_%s\037%@d\037%@d\037global\037%s\037.\n", @count, @bytes);
@@ -37,4 +39,5 @@ dtrace:::END
 	trunc(@count);
 	trunc(@bytes);
 	printf("\036zonescope\037end\037.\n");
+	due = timestamp + 950000000;
 }

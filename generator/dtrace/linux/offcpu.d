@@ -28,10 +28,13 @@ sched:::off-cpu
 	since[args[0]->pr_lwpid] = 0;
 }
 
-profile:::tick-1s,
+/* Each second, as dtrace itself reads its buffers with bpf(2): on Linux a tick probe does not fire while its CPU idles. */
+syscall::bpf:entry,
 dtrace:::END
+/probename == "END" || (pid == $pid && timestamp >= due)/
 {
 	printa("\036zonescope\037dist\037offcpu\037ns\037#%d\037%@d\037.\n", @time);
 	trunc(@time);
 	printf("\036zonescope\037end\037.\n");
+	due = timestamp + 950000000;
 }

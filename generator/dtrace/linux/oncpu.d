@@ -3,7 +3,7 @@
  *
  *     dtrace -qs oncpu.d 97
  *
- * Probes: profile-$1, on every CPU $1 times a second (97 by default, 997 at most); tick-$1 on one CPU.
+ * Probes: profile-$1, on every CPU $1 times a second (97 by default, 997 at most).
  * Cost:   about 3 us a sample: 0.03 % of each CPU at 97 Hz, 0.3 % at 997 Hz, whatever the load is.
  * Keys:   a thread on a core each second: $1 x CPUs at the very most, in practice the threads that run.
  * Source: DTrace for Linux 2.0 (github.com/oracle/dtrace), profile provider.
@@ -20,18 +20,23 @@ profile:::profile-$1
 	@samples[pid, cpu, pid, tid, execname] = count();
 }
 
-/* What one CPU could have counted: the samples of a core that never idles. */
-profile:::tick-$1
+dtrace:::BEGIN
 {
-	@ticks = count();
+	since = timestamp;
 }
 
-profile:::tick-1s,
+/* Each second, as dtrace itself reads its buffers with bpf(2): on Linux a tick probe does not fire while its CPU idles. */
+syscall::bpf:entry,
 dtrace:::END
+/probename == "END" || (pid == $pid && timestamp >= due)/
 {
+	/* What one CPU could have counted: the samples of a core that never idles. */
+	@ticks = sum((timestamp - since) * $1 / 1000000000);
+	since = timestamp;
 	printa("\036zonescope\037oncpu\037%@d\037#%d\037%d\037%d\037%d\037%s\037.\n", @samples);
 	printa("\036zonescope\037ticks\037%@d\037.\n", @ticks);
 	trunc(@samples);
 	trunc(@ticks);
 	printf("\036zonescope\037end\037.\n");
+	due = timestamp + 950000000;
 }

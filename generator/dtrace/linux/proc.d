@@ -22,10 +22,13 @@ proc:::signal-send
 	@events[probename, pid] = count();
 }
 
-profile:::tick-1s,
+/* Each second, as dtrace itself reads its buffers with bpf(2): on Linux a tick probe does not fire while its CPU idles. */
+syscall::bpf:entry,
 dtrace:::END
+/probename == "END" || (pid == $pid && timestamp >= due)/
 {
 	printa("\036zonescope\037event\037proc_%s\037%@d\037\037#%d\037\037.\n", @events);
 	trunc(@events);
 	printf("\036zonescope\037end\037.\n");
+	due = timestamp + 950000000;
 }

@@ -30,10 +30,13 @@ syscall::writev:return, syscall::fsync:return, syscall::fdatasync:return, syscal
 	self->start = 0;
 }
 
-profile:::tick-1s,
+/* Each second, as dtrace itself reads its buffers with bpf(2): on Linux a tick probe does not fire while its CPU idles. */
+syscall::bpf:entry,
 dtrace:::END
+/probename == "END" || (pid == $pid && timestamp >= due)/
 {
 	printa("\036zonescope\037dist\037syscall_latency\037ns\037#%d\037call=%s\037%@d\037.\n", @latency);
 	trunc(@latency);
 	printf("\036zonescope\037end\037.\n");
+	due = timestamp + 950000000;
 }
