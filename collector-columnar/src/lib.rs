@@ -8,8 +8,8 @@
 //! | [`limits`] | every bound |
 //! | [`cli`], [`config`], [`units`], [`commands`] | what users say, and what is done about it |
 //!
-//! No family of statistics is named here, save those that make up `use`: all tables come from frame.proto, by the walk in
-//! `zonescope_proto::families`.
+//! No family of statistics is named here, save those that make up `use`: all tables come from frame.proto, by the
+//! walk in `zonescope_proto::families`.
 
 pub mod cli;
 pub mod commands;

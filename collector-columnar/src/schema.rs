@@ -1,8 +1,8 @@
 //! What a table looks like: its columns, and what is known of each.
 //!
 //! A table is made from a family of frame.proto, from rows that users defined, or from the metadata of a Parquet
-//! file; after that nobody asks which. Every table begins with the [`COMMON`] columns. What frame.proto says of a field (kind,
-//! unit, help, width) travels in the metadata of its Arrow field, and thereby in every Parquet file.
+//! file; after that nobody asks which. Every table begins with the [`COMMON`] columns. What frame.proto says of a
+//! field (kind, unit, help, width) travels in the metadata of its Arrow field, and thereby in every Parquet file.
 
 use std::borrow::Cow;
 use std::collections::HashMap;

@@ -1,10 +1,12 @@
 //! `run`: from the socket into the store, until told to end.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use zonescope_link::clock::{Clock, SystemClock};
 use zonescope_link::shutdown::{Reload, Shutdown};
 use zonescope_link::{LinkError, Received, Subscriber, SubscriberOptions};
+use zonescope_proto::Topic;
 
 use crate::cli::RunArguments;
 use crate::config::{self, Settings};
@@ -21,11 +23,13 @@ pub fn run(arguments: &RunArguments, settings: Settings) -> anyhow::Result<()> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let place = Place { root: settings.root.clone(), fs: Arc::new(RealFs) };
     let store = Store::open(place.clone(), settings.store, clock.now_ns())?;
+    // What came while nobody listened is asked for.
+    let stored = store.positions();
     let (inbox, ingest) = Ingest::start(store, Arc::clone(&clock))?;
     let housekeeper = Housekeeper::start(place, settings.retention, clock)?;
 
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    let received = runtime.block_on(receive(arguments, settings, inbox));
+    let received = runtime.block_on(receive(arguments, settings, stored, inbox));
     // The inbox is gone: the store writes what it has, and ends.
     let stored = ingest.join()?;
     drop(housekeeper);
@@ -39,10 +43,15 @@ pub fn run(arguments: &RunArguments, settings: Settings) -> anyhow::Result<()> {
     received
 }
 
-async fn receive(arguments: &RunArguments, settings: Settings, inbox: Inbox) -> anyhow::Result<()> {
+async fn receive(
+    arguments: &RunArguments,
+    settings: Settings,
+    stored: HashMap<Topic, (u64, u64)>,
+    inbox: Inbox,
+) -> anyhow::Result<()> {
     let shutdown = Shutdown::install()?;
     let mut reload = Reload::install()?;
-    let mut subscriber = subscribe(&settings).await?;
+    let mut subscriber = subscribe(&settings, stored).await?;
     tracing::info!(
         endpoints = settings.endpoints.join(","), root = %settings.root.display(),
         memory_mib = settings.store.memory_bytes >> 20, flush_seconds = settings.store.flush_every.as_secs(), "receiving"
@@ -61,7 +70,7 @@ async fn receive(arguments: &RunArguments, settings: Settings, inbox: Inbox) -> 
             }
             () = reload.requested() => match config::load(arguments) {
                 Ok(settings) => {
-                    subscriber = subscribe(&settings).await?;
+                    subscriber = subscribe(&settings, subscriber.positions()).await?;
                     tracing::info!(endpoints = settings.endpoints.join(","), "the configuration was read again; all but `connect` and `zones` waits for a restart");
                 }
                 Err(wrong) => tracing::error!("{wrong}: everything goes on as before"),
@@ -82,9 +91,13 @@ async fn receive(arguments: &RunArguments, settings: Settings, inbox: Inbox) -> 
     Ok(())
 }
 
-async fn subscribe(settings: &Settings) -> Result<Subscriber, LinkError> {
+/// Goes on where `resume` says, as far as the zones are wanted.
+async fn subscribe(settings: &Settings, mut resume: HashMap<Topic, (u64, u64)>) -> Result<Subscriber, LinkError> {
     let (endpoints, zones) = (settings.endpoints.clone(), settings.zones.clone());
-    Subscriber::connect(SubscriberOptions { endpoints, zones, ..SubscriberOptions::default() }).await
+    resume.retain(|topic, _| {
+        zones.is_empty() || topic.zone.is_empty() || zones.iter().any(|zone| zone.as_str() == topic.zone)
+    });
+    Subscriber::connect(SubscriberOptions { endpoints, zones, resume, ..SubscriberOptions::default() }).await
 }
 
 fn delivery(received: Received) -> Delivery {

@@ -1,5 +1,5 @@
-//! Names to tables. Families are known from frame.proto; users' own tables from their files and the log; rates and `use`
-//! are made of the others. A name is looked up when a query uses it, so a query costs only what it reads.
+//! Names to tables. Families are known from frame.proto; users' own tables from their files and the log; rates and
+//! `use` are made of the others. A name is looked up when a query uses it, so a query costs only what it reads.
 
 use std::sync::Arc;
 

@@ -1,5 +1,5 @@
-//! What the derived tables (rates, use) have in common: they read base tables in series order, each series whole within one
-//! stream, with a look-back so that the first row of a range has its predecessor.
+//! What the derived tables (rates, use) have in common: they read base tables in series order, each series whole
+//! within one stream, with a look-back so that the first row of a range has its predecessor.
 
 use std::sync::Arc;
 

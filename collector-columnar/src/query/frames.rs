@@ -1,5 +1,5 @@
-//! Frames, put together again from the rows of tables: what was one frame when it came is one frame again, as far as its rows
-//! were asked for.
+//! Frames, put together again from the rows of tables: what was one frame when it came is one frame again, as far as
+//! its rows were asked for.
 
 use datafusion::arrow::array::{Array, AsArray, RecordBatch};
 use datafusion::arrow::datatypes::{DataType, Float64Type, Int64Type, TimestampNanosecondType, UInt64Type};

@@ -1,5 +1,5 @@
-//! What to do about an error in SQL: names are case-sensitive here, since they are the platform's (`retransSegs`), and there are
-//! many; whoever mistypes one is told those that are close.
+//! What to do about an error in SQL: names are case-sensitive here, since they are the platform's (`retransSegs`),
+//! and there are many; whoever mistypes one is told those that are close.
 
 use datafusion::common::SchemaError;
 use datafusion::common::utils::datafusion_strsim::levenshtein;

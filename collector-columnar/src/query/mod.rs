@@ -1,8 +1,9 @@
 //! Questions in SQL about a store, one being written included.
 //!
-//! [`snapshot`] sees a consistent state, [`stored`] reads its tables, [`rates`] and [`usage`] derive others from
-//! them ([`steps`], [`frames`]), [`catalog`] finds them by name, [`output`] prints. This module puts them together and sees a query through: where
-//! the store changes under it, it begins anew; where a file is damaged, it names the file and answers from the rest.
+//! [`snapshot`] sees a consistent state, [`stored`] reads its tables, [`rates`] and [`usage`] derive others from them
+//! ([`steps`], [`frames`]), [`catalog`] finds them by name, [`output`] prints. This module puts them together and
+//! sees a query through: where the store changes under it, it begins anew; where a file is damaged, it names the file
+//! and answers from the rest.
 
 pub mod catalog;
 pub mod derived;
@@ -22,6 +23,7 @@ use std::sync::Arc;
 
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::arrow::error::ArrowError;
 use datafusion::catalog::{CatalogProvider, MemoryCatalogProvider};
 use datafusion::error::DataFusionError;
 use datafusion::execution::SendableRecordBatchStream;
@@ -249,7 +251,7 @@ fn judge(snapshot: &Arc<Snapshot>, error: &DataFusionError, printed: u64) -> End
     {
         return Ended::Again;
     }
-    let touched = snapshot.touched();
+    let touched = if may_be_damage(error) { snapshot.touched() } else { BTreeSet::new() };
     let damaged = damage::find(&touched);
     if let (Some(file), true) = (damaged.first(), printed > 0) {
         return Ended::For(QueryError::Late { file: file.clone(), rows: printed });
@@ -270,6 +272,24 @@ fn judge(snapshot: &Arc<Snapshot>, error: &DataFusionError, printed: u64) -> End
             Ended::For(QueryError::Sql { error: plainly(error), hint: hint::hint(error, &names()) })
         }
         _ => Ended::For(QueryError::Failed(plainly(error))),
+    }
+}
+
+/// Whether it is worth the while to read every file that was touched.
+fn may_be_damage(error: &DataFusionError) -> bool {
+    use DataFusionError as E;
+    match error.find_root() {
+        E::SQL(..) | E::Plan(_) | E::SchemaError(..) | E::NotImplemented(_) | E::Configuration(_) => false,
+        E::ResourcesExhausted(_) => false,
+        E::ArrowError(error, _) => !matches!(
+            error.as_ref(),
+            ArrowError::DivideByZero
+                | ArrowError::ArithmeticOverflow(_)
+                | ArrowError::CastError(_)
+                | ArrowError::ParseError(_)
+                | ArrowError::ComputeError(_)
+        ),
+        _ => true,
     }
 }
 

@@ -1,5 +1,5 @@
-//! From one row of a series to the next: how much time went by, whether the counters are still the same, and so how much
-//! each grew per second.
+//! From one row of a series to the next: how much time went by, whether the counters are still the same, and so how
+//! much each grew per second.
 
 use std::sync::Arc;
 

@@ -1,8 +1,8 @@
 //! The table `use`: utilization, saturation and errors of each resource of each zone at each tick.
 //!
-//! What these are is written once, in `zonescope_proto::resource`, as a function of two frames. So frames are put together
-//! again here: the tables that have a say ([`NEEDED`]) are read side by side in the order of host, zone and time, and
-//! whatever they have of one moment becomes one frame. Memory: two frames, and a batch of each table.
+//! What these are is written once, in `zonescope_proto::resource`, as a function of two frames. So frames are put
+//! together again here: the tables that have a say ([`NEEDED`]) are read side by side in the order of host, zone and
+//! time, and whatever they have of one moment becomes one frame. Memory: two frames, and a batch of each table.
 
 use std::sync::Arc;
 

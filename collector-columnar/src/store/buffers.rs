@@ -1,7 +1,7 @@
 //! The rows of one segment of the log, by hour and table, on their way to Parquet; and what a query sees of a
 //! segment that is not Parquet yet. Both are made here, so both say the same.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, LazyLock};
 
 use arrow::array::RecordBatch;
@@ -11,7 +11,7 @@ use zonescope_proto::{FAMILIES, Family, Sink, Value, Visitor, v1, walk};
 use super::builder::{At, TableBuilder};
 use super::custom::CustomTables;
 use super::layout::Hour;
-use crate::schema::{FRAMES, Table};
+use crate::schema::{FRAMES, Table, known_table};
 
 /// The tables of all families, by their place in [`FAMILIES`].
 static TABLES: LazyLock<Vec<Arc<Table>>> =
@@ -34,12 +34,26 @@ pub struct Part {
 #[derive(Debug, Default)]
 pub struct Buffers {
     hours: BTreeMap<Hour, HourBuffers>,
+    /// Names of the tables that users made, in this segment and before.
+    custom_tables: BTreeSet<String>,
     bytes: usize,
     rows: usize,
     frames: usize,
 }
 
 impl Buffers {
+    /// Without rows, in a store that has these tables.
+    pub fn among(tables: impl IntoIterator<Item = String>) -> Self {
+        let custom_tables = tables.into_iter().filter(|name| known_table(name).is_none()).collect();
+        Buffers { custom_tables, ..Buffers::default() }
+    }
+
+    /// Those of the next segment of the same store.
+    #[must_use]
+    pub fn next(&self) -> Self {
+        Buffers::among(self.custom_tables.iter().cloned())
+    }
+
     /// Adds every row of a frame, of which `bytes` came over the wire.
     pub fn add(&mut self, frame: &v1::Frame, bytes: usize) {
         let Some(header) = &frame.header else { return };
@@ -51,7 +65,7 @@ impl Buffers {
             time: header.time.cast_signed(),
         };
         let buffers = self.hours.entry(Hour::of(header.time)).or_default();
-        let mut rows = Rows { at, buffers, bytes: 0, rows: 0 };
+        let mut rows = Rows { at, buffers, custom_tables: &mut self.custom_tables, bytes: 0, rows: 0 };
         rows.frame(header, bytes);
         walk(frame, &mut rows);
         self.bytes += rows.bytes;
@@ -121,6 +135,7 @@ impl HourBuffers {
 struct Rows<'a> {
     at: At<'a>,
     buffers: &'a mut HourBuffers,
+    custom_tables: &'a mut BTreeSet<String>,
     bytes: usize,
     rows: usize,
 }
@@ -165,7 +180,7 @@ impl Sink for Rows<'_> {
     }
 
     fn custom(&mut self, row: &v1::Custom) {
-        self.bytes += self.buffers.custom.add(&self.at, row);
+        self.bytes += self.buffers.custom.add(&self.at, row, self.custom_tables);
         self.rows += 1;
     }
 }

@@ -1,10 +1,10 @@
-//! Many small files of an hour become one. A flush a minute leaves sixty files an hour and table; a question about a day
-//! would open more than a thousand. Merged they are also smaller, since each series is in one piece.
+//! Many small files of an hour become one. A flush a minute leaves sixty files an hour and table; a question about a
+//! day would open more than a thousand. Merged they are also smaller, since each series is in one piece.
 //!
-//! Rows are merged, not sorted, file by file as they are: memory is a row group of each. The merged file is named by the range of its
-//! segments, and supersedes them the moment it appears; then they are removed. Only files of segments older than any in
-//! the log take part (see `store` for why), and only neighbours: a range stands for all files within it. A damaged
-//! file stays as it is, and its neighbours on either side are merged apart.
+//! Rows are merged, not sorted, file by file as they are: memory is a row group of each. The merged file is named by
+//! the range of its segments, and supersedes them the moment it appears; then they are removed. Only files of
+//! segments older than any in the log take part (see `store` for why), and only neighbours: a range stands for all
+//! files within it. A damaged file stays as it is, and its neighbours on either side are merged apart.
 
 use std::collections::BTreeSet;
 use std::fs::File;

@@ -1,11 +1,11 @@
 //! Tables of users' own rows: names and columns are theirs, and may be anything.
 //!
 //! Names are made into such as SQL takes without quotes and no file system minds; a name that one of our own tables
-//! has gets `custom_` before it. A table has the columns that its rows had: a column that comes later is NULL in earlier
-//! rows, and one whose values are of two types becomes one that holds both. The numbers of tables and columns are
-//! bounded (limits.rs); what is beyond is left out and counted.
+//! has gets `custom_` before it. A table has the columns that its rows had: a column that comes later is NULL in
+//! earlier rows, and one whose values are of two types becomes one that holds both. The numbers of tables and columns
+//! are bounded (limits.rs); what is beyond is left out and counted.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
@@ -74,12 +74,15 @@ impl Owned {
 }
 
 impl CustomTables {
-    /// Adds a row. Gives the bytes it takes.
-    pub fn add(&mut self, at: &At<'_>, row: &v1::Custom) -> usize {
+    /// Adds a row; `known` are the tables that the store has. Gives the bytes it takes.
+    pub fn add(&mut self, at: &At<'_>, row: &v1::Custom, known: &mut BTreeSet<String>) -> usize {
         let name = table_name(&row.table);
-        if !self.tables.contains_key(&name) && self.tables.len() >= CUSTOM_TABLES {
-            self.left_out += row.values.len() as u64;
-            return 0;
+        if !known.contains(&name) {
+            if known.len() >= CUSTOM_TABLES {
+                self.left_out += row.values.len() as u64;
+                return 0;
+            }
+            known.insert(name.clone());
         }
         let rows = self.tables.entry(name).or_default();
         let mut values = Vec::with_capacity(row.labels.len() + row.values.len());

@@ -1,7 +1,7 @@
 //! How each column is written, and why.
 //!
-//! Rows are sorted by series (host, zone, labels), then time, so a column holds one series' values after another. What that makes of
-//! a column depends on what its values are:
+//! Rows are sorted by series (host, zone, labels), then time, so a column holds one series' values after another.
+//! What that makes of a column depends on what its values are:
 //!
 //! | column | encoding | because |
 //! |---|---|---|

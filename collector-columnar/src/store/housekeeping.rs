@@ -1,5 +1,5 @@
-//! Compaction and retention, on a thread of their own. Once a minute; they share nothing with the store but the names of
-//! files.
+//! Compaction and retention, on a thread of their own. Once a minute; they share nothing with the store but the names
+//! of files.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;

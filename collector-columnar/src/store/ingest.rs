@@ -1,4 +1,5 @@
-//! The store at work: on a thread of its own, so that no disk ever holds up the receiver for longer than its queue lasts.
+//! The store at work: on a thread of its own, so that no disk ever holds up the receiver for longer than its queue
+//! lasts.
 //!
 //! | queue | bound | when full |
 //! |---|---|---|

@@ -4,9 +4,9 @@
 //! 1. [`Store::append`] drops it if its number has been seen, puts it into the **log** ([`log`]) and its rows into
 //!    **buffers** ([`buffers`]), by hour and table.
 //! 2. [`Store::tick`] makes the log durable, many frames in one fsync, at most a second after the first of them.
-//! 3. A **flush**, once a minute or when memory is short, seals the log's segment N and begins N+1. For each
-//!    table and hour it writes one Parquet file named N under a name that nobody reads, syncs it, renames it, then syncs the
-//!    folders, and only then removes segment N of the log.
+//! 3. A **flush**, once a minute or when memory is short, seals the log's segment N and begins N+1. For each table
+//!    and hour it writes one Parquet file named N under a name that nobody reads, syncs it, renames it, then syncs
+//!    the folders, and only then removes segment N of the log.
 //!
 //! # Why nothing is lost, and nothing twice
 //! At every instant a durable frame is in the log, or in Parquet, or in both. The **number of the segment** tells
@@ -19,13 +19,13 @@
 //! So query and collector share no lock, no socket and no memory; only names of files.
 //!
 //! A frame that comes again (a generator sends it again, or a recovery overlaps) is known by its epoch, topic and
-//! sequence number: [`seen`] has the last number of each topic, and finds them after a start in the newest files of the table
-//! `frames` and in the log.
+//! sequence number: [`seen`] has the last number of each topic, and finds them after a start in the newest files of
+//! the table `frames` and in the log.
 //!
 //! # How it fails
 //! A full disk: what cannot be written stays in memory and is tried again, frames are taken until the bounds in
-//! limits.rs are reached, and everything goes on when there is room. What was durable stays. A flush that fails half-way is done
-//! again from memory, over its own files. See [`log`] for a sync that fails.
+//! limits.rs are reached, and everything goes on when there is room. What was durable stays. A flush that fails
+//! half-way is done again from memory, over its own files. See [`log`] for a sync that fails.
 //!
 //! # Memory
 //! Bounded by the options, however long it runs: rows being gathered and rows being written together stay below
@@ -52,6 +52,7 @@ pub mod retention;
 pub mod seen;
 pub mod writer;
 
+use std::collections::HashMap;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -167,11 +168,12 @@ impl Store {
         let recovered = recover::recover(&place, now)?;
         let log = Log::create(Arc::clone(&place.fs), &place.root, recovered.next_segment)
             .map_err(StoreError::io("begin the log in", &log_dir))?;
+        let tables = layout::list_tables(&place.root).map_err(StoreError::io("read", &place.root))?;
         Ok(Store {
             place,
             options,
             log,
-            active: Buffers::default(),
+            active: Buffers::among(tables),
             active_since: None,
             unsynced_since: None,
             sealed: None,
@@ -261,7 +263,8 @@ impl Store {
         }
         let log_dir = self.place.root.join(LOG_DIR);
         let segment = self.log.roll(&self.place.root).map_err(StoreError::io("begin a new segment in", &log_dir))?;
-        let buffers = std::mem::take(&mut self.active);
+        let next = self.active.next();
+        let buffers = std::mem::replace(&mut self.active, next);
         (self.active_since, self.unsynced_since) = (None, None);
         self.seen.forget_before(now.saturating_sub(ns(REMEMBER)));
         let sealed = Arc::new(Sealed::new(&self.place, segment, buffers)?);
@@ -308,9 +311,9 @@ impl Store {
         self.counters
     }
 
-    /// The last sequence number stored, of every topic and epoch: where a subscriber may resume.
-    pub fn stored(&self) -> impl Iterator<Item = (&str, u64, u64)> {
-        self.seen.iter()
+    /// How far each topic is stored: epoch and number, of its newest epoch. A subscriber may resume there.
+    pub fn positions(&self) -> HashMap<Topic, (u64, u64)> {
+        self.seen.positions()
     }
 }
 

@@ -76,7 +76,8 @@ fn clean(place: &Place, leftover: &[Segment]) -> Result<Vec<StoredFile>, StoreEr
 fn replay(place: &Place, segment: Segment, seen: &mut Seen, now: u64) -> Result<Buffers, StoreError> {
     let path = log_file(&place.root, segment);
     let bytes = std::fs::read(&path).map_err(StoreError::io("read", &path))?;
-    let mut buffers = Buffers::default();
+    let tables = list_tables(&place.root).map_err(StoreError::io("read", &place.root))?;
+    let mut buffers = Buffers::among(tables);
     let mut records = Records::new(&bytes);
     let mut bad = 0u64;
     for record in records.by_ref() {

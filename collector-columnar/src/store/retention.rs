@@ -1,7 +1,7 @@
 //! What is too old, or too much, goes: whole hours of all tables, the oldest first.
 //!
-//! By size it goes on until there is some room left, so that it does not run at every turn. The newest hour stays, whatever
-//! the bounds say. A query that reads an hour while it goes begins anew without it.
+//! By size it goes on until there is some room left, so that it does not run at every turn. The newest hour stays,
+//! whatever the bounds say. A query that reads an hour while it goes begins anew without it.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

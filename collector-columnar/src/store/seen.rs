@@ -1,12 +1,13 @@
 //! What is stored already: the last sequence number of every topic and epoch. A frame whose number is not greater has
 //! come before.
 //!
-//! A topic is remembered for as long as a generator could send its old frames again (limits.rs), so that the memory this takes
-//! follows the zones that live, not all that ever lived.
+//! A topic is remembered for as long as a generator could send its old frames again (limits.rs), so that the memory
+//! this takes follows the zones that live, not all that ever lived.
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
 
+use zonescope_proto::Topic;
 use zonescope_proto::v1::Header;
 
 /// The last sequence number of one topic in one epoch.
@@ -62,9 +63,11 @@ impl Seen {
         });
     }
 
-    /// What is stored: topic, epoch, last sequence number. From here on a subscriber need not ask again.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, u64, u64)> {
-        self.topics.iter().flat_map(|(topic, epochs)| epochs.iter().map(move |l| (topic.as_str(), l.epoch, l.sequence)))
+    /// How far each topic came: epoch and number, of its newest epoch.
+    pub fn positions(&self) -> HashMap<Topic, (u64, u64)> {
+        let newest = |epochs: &[Last]| epochs.iter().map(|l| (l.epoch, l.sequence)).max();
+        let topics = self.topics.iter();
+        topics.filter_map(|(topic, epochs)| Some((Topic::parse(topic.as_bytes())?, newest(epochs)?))).collect()
     }
 }
 
@@ -95,6 +98,6 @@ mod tests {
             seen.note(&format!("z{zone}"), "h", 1, 1, zone);
         }
         seen.forget_before(990);
-        assert_eq!(seen.iter().count(), 10);
+        assert_eq!(seen.positions().len(), 10);
     }
 }

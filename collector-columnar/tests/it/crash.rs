@@ -1,5 +1,5 @@
-//! A crash at every single operation that changes the disk, and a disk that fills at every one: afterwards, nothing that was
-//! durable is missing, nothing is twice, and nothing is left lying about.
+//! A crash at every single operation that changes the disk, and a disk that fills at every one: afterwards, nothing
+//! that was durable is missing, nothing is twice, and nothing is left lying about.
 
 use std::io::{self, Write};
 use std::path::Path;

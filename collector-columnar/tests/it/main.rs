@@ -1,5 +1,5 @@
-//! The columnar collector, tested by what it does: one binary, since linking a SQL engine many times takes longer than the
-//! tests.
+//! The columnar collector, tested by what it does: one binary, since linking a SQL engine many times takes longer
+//! than the tests.
 
 #![allow(unreachable_pub, reason = "a test binary has no public items")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]

@@ -167,3 +167,18 @@ fn a_column_that_a_file_lacks_is_null() {
     let row = root.ask("select nsec_user, ncpus from cpu where ncpus is null").cells;
     assert_eq!(row, [[Cell::Uint(5), Cell::Null]]);
 }
+
+#[test]
+fn users_make_a_bounded_number_of_tables() {
+    use zonescope_collector_columnar::limits::CUSTOM_TABLES;
+    let root = Root::new();
+    let row = |i: u64| custom(&format!("probe{i}"), ("op", "read"), vec![]);
+    let tables = |root: &Root| std::fs::read_dir(root.path()).unwrap().count() - 3;
+    for sequence in 1..=3 {
+        let rows = (0..120).map(|i| row(sequence * 1000 + i)).collect();
+        root.store(&[v1::Frame { custom: rows, ..frame("web1", sequence) }]);
+    }
+    assert_eq!(tables(&root), CUSTOM_TABLES, "beside `frames`, the log and the lock");
+    root.store(&[v1::Frame { custom: vec![row(1000)], ..frame("web1", 4) }]);
+    assert_eq!(root.count("select count(*) from probe1000"), 2, "a table that is there goes on");
+}
