@@ -10,6 +10,7 @@ use crate::cli::{Common, DEFAULT_CONFIG, RunArguments, SourceArguments, Speed};
 use crate::dtrace::DtraceOptions;
 use crate::kstat::options::KstatOptions;
 use crate::linux;
+use crate::ring::{RecoveryBind, RingConfig};
 
 /// Shortest and longest time from tick to tick.
 const INTERVALS_MS: std::ops::RangeInclusive<u32> = 100..=3_600_000;
@@ -20,6 +21,8 @@ const INTERVALS_MS: std::ops::RangeInclusive<u32> = 100..=3_600_000;
 pub struct Config {
     /// Where to publish.
     pub bind: String,
+    /// Where to serve what subscribers missed, or `off`; one port above `bind` where not said.
+    pub recovery_bind: Option<String>,
     /// Time from tick to tick.
     pub interval_ms: u32,
     /// `auto`, `linux`, `kstat` or `recorded:FILE`.
@@ -36,6 +39,8 @@ pub struct Config {
     pub kstat: KstatOptions,
     /// What concerns the source `dtrace`.
     pub dtrace: DtraceOptions,
+    /// What is kept for subscribers that miss something.
+    pub ring: RingConfig,
     /// Not in the file: how a recording is played.
     #[serde(skip)]
     pub playing: PlayingOptions,
@@ -78,6 +83,7 @@ impl Default for Config {
     fn default() -> Self {
         Config {
             bind: DEFAULT_ENDPOINT.to_owned(),
+            recovery_bind: None,
             interval_ms: 1000,
             source: "auto".to_owned(),
             host: None,
@@ -86,6 +92,7 @@ impl Default for Config {
             linux: LinuxConfig::default(),
             kstat: KstatOptions::default(),
             dtrace: DtraceOptions::default(),
+            ring: RingConfig::default(),
             playing: PlayingOptions::default(),
             quiet: false,
             path: PathBuf::new(),
@@ -116,6 +123,13 @@ impl Config {
         }
         if let Err(error) = transport::check_endpoint(&self.bind) {
             return wrong("bind", &self.bind, &error.to_string());
+        }
+        if let Err(error) = RecoveryBind::new(self.recovery_bind.as_deref(), &self.bind) {
+            let allowed = format!("{error}, or `off`");
+            return wrong("recovery_bind", &self.recovery_bind.as_deref().unwrap_or_default(), &allowed);
+        }
+        if let Err(error) = self.ring.check() {
+            return wrong(&format!("ring.{}", error.key), &error.value, &error.allowed);
         }
         if let Err(error) = self.log_format.parse::<log::Format>() {
             return wrong("log_format", &self.log_format, &error);

@@ -15,6 +15,7 @@ pub mod once;
 pub mod programs;
 pub mod record;
 pub mod recorded;
+pub mod ring;
 pub mod run;
 pub mod select;
 pub mod show;

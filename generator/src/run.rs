@@ -1,21 +1,27 @@
 //! The daemon: every tick reads the sources, publishes a frame a zone, and announces what it sent.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use zonescope_link::clock::{Clock, SystemClock};
 use zonescope_link::shutdown::{Reload, Shutdown};
-use zonescope_link::{LinkError, Publisher};
+use zonescope_link::{LinkError, Publisher, RecoveryOptions};
 use zonescope_proto::{ZoneName, v1};
 
 use crate::agent;
 use crate::cli::Speed;
 use crate::config::Config;
+use crate::ring::RecoveryBind;
 use crate::select::{self, Selection};
 use crate::source::{End, Sample, Source, Tick};
 use crate::tick::Cadence;
 
-/// After the last frame, connections stay for so long: what is queued for subscribers still leaves.
+/// After the last frame, connections stay for so long: what is queued for subscribers still leaves. As long as somebody asks for
+/// what it missed they stay again, up to [`LONGEST_LINGER`].
 const LINGER: Duration = Duration::from_millis(500);
+
+/// Whoever ends us does not wait for ever.
+const LONGEST_LINGER: Duration = Duration::from_secs(10);
 
 /// A recording that is played as fast as it goes waits for its first subscriber, and then so long for the
 /// subscription itself to arrive.
@@ -47,8 +53,10 @@ enum Output {
 impl Output {
     async fn publish(config: &Config, selection: &Selection) -> Result<Self, LinkError> {
         let mut publisher = Publisher::bind(&config.bind, selection.identity.clone()).await?;
+        recover(&mut publisher, config).await?;
         tracing::info!(
             endpoint = publisher.endpoint(),
+            recovery = publisher.recovery_endpoint().unwrap_or("off"),
             host = selection.identity.host,
             source = selection.names(),
             interval_ms = config.interval_ms,
@@ -61,6 +69,44 @@ impl Output {
         }
         Ok(Output::Publish(Box::new(publisher)))
     }
+}
+
+/// Keeps what is published for those who miss some of it, as configured.
+async fn recover(publisher: &mut Publisher, config: &Config) -> Result<(), LinkError> {
+    let recover = async |publisher: &mut Publisher, bind: &str| {
+        let options = config.ring.options(bind.to_owned());
+        match publisher.recover(options.clone(), Arc::new(SystemClock)).await {
+            // A bad disk is no reason not to watch the host.
+            Err(error @ LinkError::Spool(_)) => {
+                tracing::error!("{error}: frames do not survive a restart of the generator");
+                publisher.recover(RecoveryOptions { spool: None, ..options }, Arc::new(SystemClock)).await
+            }
+            done => done,
+        }
+    };
+    match RecoveryBind::new(config.recovery_bind.as_deref(), &config.bind)? {
+        RecoveryBind::Off => {
+            tracing::warn!("recovery_bind is off: what a subscriber misses is lost");
+            return Ok(());
+        }
+        RecoveryBind::Configured(endpoint) => recover(publisher, &endpoint).await?,
+        RecoveryBind::Derived { first, otherwise } => match recover(publisher, &first).await {
+            Err(LinkError::Bind { reason, .. }) => {
+                tracing::warn!("cannot serve recovery on {first}: {reason}; taking any free port");
+                recover(publisher, &otherwise).await?;
+            }
+            done => done?,
+        },
+    }
+    let ring = &config.ring;
+    tracing::info!(
+        mib = ring.bytes >> 20,
+        seconds = ring.age_s,
+        spool = ring.spool.as_ref().map_or("none".to_owned(), |path| path.display().to_string()),
+        spool_mib = ring.spool.as_ref().map(|_| ring.spool_bytes >> 20),
+        "frames are kept for subscribers that miss some"
+    );
+    Ok(())
 }
 
 /// What runs from tick to tick.
@@ -171,7 +217,7 @@ impl Daemon {
         }
         let frame = &mut sample.zone(&ZoneName::global()).frame;
         frame.collect = collect;
-        frame.agent = Some(self.agent);
+        frame.agent = Some(self.agent.clone());
     }
 
     /// Sends every zone's frame, then the host frame. A frame that breaks a limit is dropped and counted.
@@ -208,15 +254,24 @@ impl Daemon {
 
     /// One more tick where a source still holds something, then time for queued frames to leave.
     async fn leave(mut self) -> anyhow::Result<()> {
-        let mut left = false;
-        tokio::task::block_in_place(|| self.sources.iter_mut().for_each(|source| left |= source.shutdown()));
+        let left = tokio::task::block_in_place(|| self.sources.iter_mut().fold(false, |left, s| s.shutdown() || left));
         if left && let Err(Stop::Link(error)) = self.tick().await {
             return Err(error.into());
         }
-        if let Output::Publish(publisher) = self.output {
-            tokio::time::sleep(LINGER).await;
-            drop(publisher);
+        let Output::Publish(mut publisher) = self.output else { return Ok(()) };
+        if let Some(time) = self.previous_time {
+            publisher.farewell(time, self.config.interval_ms).await?;
         }
+        let since = Instant::now();
+        loop {
+            let answered = publisher.answered();
+            tokio::time::sleep(LINGER).await;
+            if publisher.answered() == answered || since.elapsed() >= LONGEST_LINGER {
+                break;
+            }
+        }
+        // Waits for the spool's last write.
+        tokio::task::block_in_place(|| drop(publisher));
         Ok(())
     }
 }

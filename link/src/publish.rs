@@ -8,10 +8,11 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use zonescope_proto::limits::{MAX_ANNOUNCEMENTS, MAX_FRAME_BYTES};
+use zonescope_proto::limits::{MAX_ANNOUNCEMENTS, MAX_FRAME_BYTES, MAX_KEPT_EPOCHS};
 use zonescope_proto::{FORMAT_VERSION, Topic, encode, v1};
 
 use crate::LinkError;
@@ -70,6 +71,7 @@ pub struct Sealer {
     /// The largest number of all topics that were forgotten.
     floor: u64,
     recovery_port: Option<u16>,
+    kept_epochs: Vec<u64>,
     buffer: Vec<u8>,
     tally: Tally,
 }
@@ -82,6 +84,7 @@ impl Sealer {
             topics: HashMap::new(),
             floor: 0,
             recovery_port: None,
+            kept_epochs: Vec::new(),
             buffer: Vec::new(),
             tally: Tally::default(),
         }
@@ -92,9 +95,11 @@ impl Sealer {
         &self.identity
     }
 
-    /// Says in host frames where missed frames can be asked for.
-    pub fn announce_recovery(&mut self, port: u16) {
+    /// Says in host frames where missed frames can be asked for, and of which earlier epochs; the last ones, if they are
+    /// many.
+    pub fn announce_recovery(&mut self, port: u16, kept_epochs: &[u64]) {
         self.recovery_port = Some(port);
+        self.kept_epochs = kept_epochs[kept_epochs.len().saturating_sub(MAX_KEPT_EPOCHS)..].to_vec();
     }
 
     /// Completes the frame of one zone with its header, and encodes it: topic and frame as they travel. The frame keeps its
@@ -154,6 +159,7 @@ impl Sealer {
             announcement: self.announcements(),
             recovery_port: self.recovery_port.map_or(0, u32::from),
             farewell,
+            kept_epoch: self.kept_epochs.clone(),
             ..v1::Frame::default()
         };
         self.seal_numbered(None, &mut frame, time_ns, interval_ms)
@@ -235,17 +241,18 @@ impl Publisher {
     /// Where the address cannot be bound or the spool cannot be used.
     pub async fn recover(&mut self, options: RecoveryOptions, clock: Arc<dyn Clock>) -> Result<(), LinkError> {
         let identity = &mut self.sealer.identity;
-        let mut spool = None;
+        let (mut spool, mut kept_epochs) = (None, Vec::new());
         if let Some((directory, limits)) = options.spool {
             let mut opened = Spool::open(&directory, limits, &identity.host_id, clock)?;
-            let earliest = opened.last_epoch().map_or(0, |last| last.saturating_add(1));
+            kept_epochs = opened.epochs();
+            let earliest = kept_epochs.last().map_or(0, |last| last.saturating_add(1));
             identity.epoch = identity.epoch.max(earliest);
             opened.start(identity.epoch)?;
             spool = Some(opened);
         }
         let kept = Arc::new(Kept::new(identity.host_id.clone(), identity.epoch, Ring::new(options.ring), spool));
         let server = Server::bind(&options.bind, Arc::clone(&kept), options.bounds).await?;
-        self.sealer.announce_recovery(address_and_port(server.endpoint())?.1);
+        self.sealer.announce_recovery(address_and_port(server.endpoint())?.1, &kept_epochs);
         self.recovery = Some((kept, server));
         Ok(())
     }
@@ -325,6 +332,11 @@ impl Publisher {
     /// Bytes of frames that are in memory: in the ring, and in the queues of slow subscribers.
     pub fn bytes_in_memory(&self) -> u64 {
         self.sealer.tally.alive()
+    }
+
+    /// Requests for missed frames that were answered.
+    pub fn answered(&self) -> u64 {
+        self.recovery.as_ref().map_or(0, |(_, server)| server.tallies().answered.load(Relaxed))
     }
 
     /// Frames that the spool left out, since the disk did not keep up or was full.

@@ -146,6 +146,11 @@ impl Ring {
         }
     }
 
+    /// Frames that are kept no more, since the start.
+    pub fn evicted(&self) -> u64 {
+        self.base
+    }
+
     /// Bytes kept, bookkeeping included.
     pub fn bytes(&self) -> u64 {
         self.bytes

@@ -186,6 +186,10 @@ impl Item for Parcel {
         self.frame.as_ref().and_then(|f| u16::try_from(f.recovery_port).ok()).filter(|port| *port != 0)
     }
 
+    fn kept_epochs(&self) -> &[u64] {
+        self.frame.as_ref().map_or(&[], |f| &f.kept_epoch)
+    }
+
     fn farewell(&self) -> bool {
         self.frame.as_ref().is_some_and(|f| f.farewell)
     }

@@ -188,6 +188,7 @@ fn check_nested(frame: &v1::Frame) -> Result<(), DecodeError> {
             }
         }
     }
+    limit("earlier epochs", frame.kept_epoch.len(), MAX_KEPT_EPOCHS)?;
     for a in &frame.announcement {
         check_text(&a.zone)?;
     }

@@ -31,6 +31,9 @@ pub const MAX_LABELS: usize = 64;
 /// Most topics that one host frame announces.
 pub const MAX_ANNOUNCEMENTS: usize = 65_536;
 
+/// Most earlier epochs that one host frame names.
+pub const MAX_KEPT_EPOCHS: usize = 64;
+
 /// Most ranges in one request for missed frames.
 pub const MAX_RANGES: usize = 1024;
 

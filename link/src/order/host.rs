@@ -41,6 +41,8 @@ pub(super) struct Life<T> {
     cursor: Option<Arc<str>>,
     /// When the last answer told us something, on the clock of the host's life.
     pub(super) progress: Duration,
+    /// When it was first heard of, on the same clock.
+    pub(super) born: Duration,
 }
 
 impl<T: Item> Life<T> {
@@ -55,7 +57,14 @@ impl<T: Item> Life<T> {
             wanting: BTreeSet::new(),
             cursor: None,
             progress,
+            born: progress,
         }
+    }
+
+    /// Whether its first host frame is to be waited for: only that tells of epochs between the last one we followed and this
+    /// one, which are handed out before it.
+    fn is_held_back(&self) -> bool {
+        self.origin == Origin::Followed && !self.baseline && !self.ended
     }
 
     /// Begins the stream of a topic that was not heard of before. `first`: the number of the frame that brought it;
@@ -90,6 +99,37 @@ impl<T: Item> Life<T> {
             stream.waits_since = None;
             self.wanting.remove(&name);
         }
+    }
+
+    /// Its first host frame is not waited for any longer. True where it was until now.
+    pub(super) fn let_go(&mut self, alive: Duration, patience: Duration) -> bool {
+        let over = self.is_held_back() && alive.saturating_sub(self.born) > patience;
+        self.baseline |= over;
+        over
+    }
+
+    /// The generator of this epoch has ended. `is_news`: of no later epoch a host frame has been handed out, so that this
+    /// one's are still to come even if we know of none. Gives how many topics that adds.
+    pub(super) fn end(&mut self, alive: Duration, now: Duration, is_news: bool) -> usize {
+        if std::mem::replace(&mut self.ended, true) {
+            return 0;
+        }
+        self.progress = alive;
+        let begins = is_news && self.origin == Origin::Followed && !self.streams.contains_key("");
+        if begins {
+            self.begin("", None, 0, now);
+        }
+        if self.farewell {
+            return usize::from(begins);
+        }
+        let zones: Vec<Arc<str>> = self.streams.keys().cloned().collect();
+        for zone in zones {
+            if let Some(stream) = self.streams.get_mut(&zone) {
+                stream.end();
+            }
+            self.note(&zone, alive);
+        }
+        usize::from(begins)
     }
 
     /// The next ranges to ask for: every topic has its turn.
@@ -187,11 +227,39 @@ impl<T: Item> Host<T> {
         self.contact = now;
     }
 
-    /// Whether a topic of the life at `index` must wait for an earlier, ended one.
+    /// Whether a topic of the life at `index` must wait: for its first host frame, or for an earlier, ended life.
     pub(super) fn must_wait(&self, index: usize, zone: &str) -> bool {
-        self.lives[..index]
-            .iter()
-            .any(|life| life.ended && life.streams.get(zone).is_some_and(|stream| !stream.is_settled()))
+        let (earlier, this) = self.lives.split_at(index);
+        if this.first().is_some_and(Life::is_held_back) {
+            return true;
+        }
+        // Its host frames may still tell of topics that we had not heard of.
+        let unsettled = |life: &Life<T>, zone: &str| life.streams.get(zone).is_some_and(|stream| !stream.is_settled());
+        earlier.iter().any(|life| life.ended && (unsettled(life, zone) || unsettled(life, "")))
+    }
+
+    /// Adds epochs that ended before the life of `epoch` began, and that we had not heard of: those of `kept` that are later
+    /// than all that we knew.
+    /// Gives how many topics that adds.
+    pub(super) fn insert_kept(&mut self, epoch: u64, kept: &[u64]) -> usize {
+        let Some(index) = self.position(epoch).filter(|index| self.lives[*index].is_held_back()) else { return 0 };
+        let known = self.lives.iter().map(|life| life.epoch).filter(|known| *known != epoch);
+        let Some(last) = known.chain(self.closed.iter().copied()).max() else { return 0 };
+        let mut kept: Vec<u64> = kept.iter().copied().filter(|kept| *kept > last && *kept < epoch).collect();
+        kept.sort_unstable();
+        let count = kept.len();
+        for (i, kept) in kept.into_iter().enumerate() {
+            let mut life = Life::new(kept, Origin::Followed, self.alive);
+            // Its host frames tell all the rest.
+            life.end(self.alive, self.contact, true);
+            self.lives.insert(index + i, life);
+        }
+        count
+    }
+
+    /// Whether frames wait for a first host frame.
+    pub(super) fn holds_back(&self) -> bool {
+        self.lives.iter().any(Life::is_held_back)
     }
 
     /// Takes ended epochs that have nothing left off the list. Gives how many topics they had.

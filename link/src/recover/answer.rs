@@ -53,21 +53,28 @@ fn look_up(epoch: u64, range: &v1::Range, kept: &Kept, share: usize) -> Vec<Piec
         }
         return enough.pieces;
     }
-    kept.ring().look_up(&range.zone, range.first, range.last, &mut |piece| enough.take(piece));
+    let evicted = {
+        let ring = kept.ring();
+        ring.look_up(&range.zone, range.first, range.last, &mut |piece| enough.take(piece));
+        ring.evicted()
+    };
     let Some(spool) = &kept.spool else { return enough.pieces };
+    // What has left the ring and is still on its way to the disk is not lost: nothing is said about it yet.
+    let is_behind = spool.done() < evicted;
     let mut spooled = Enough::new(share);
     for piece in enough.pieces {
         let more = match piece {
             Piece::Missing(first, last, Absence::Evicted) => {
                 let mut more = true;
                 spool.look_up(epoch, &range.zone, first, last, &mut |piece| {
-                    more = spooled.take(match piece {
-                        // The epoch goes on: what the spool does not reach is lost.
+                    more = match piece {
+                        Piece::Missing(_, _, why) if why != Absence::NeverSent && is_behind => false,
+                        // The epoch goes on: what the spool does not have is lost.
                         Piece::Missing(a, b, why) if why != Absence::NeverSent => {
-                            Piece::Missing(a, b, Absence::Evicted)
+                            spooled.take(Piece::Missing(a, b, Absence::Evicted))
                         }
-                        piece => piece,
-                    });
+                        piece => spooled.take(piece),
+                    };
                     more
                 });
                 more

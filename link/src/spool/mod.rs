@@ -98,6 +98,8 @@ struct Shared {
     limits: Limits,
     index: Mutex<Index>,
     dropped: AtomicU64,
+    /// Frames that were written or dropped.
+    done: AtomicU64,
     clock: Arc<dyn Clock>,
     _lock: File,
 }
@@ -155,15 +157,20 @@ impl Spool {
             limits,
             index: Mutex::new(Index { segments: segments.into(), cache: VecDeque::new() }),
             dropped: AtomicU64::new(0),
+            done: AtomicU64::new(0),
             clock,
             _lock: lock,
         });
         Ok(Spool { shared, queue: None, writer: None })
     }
 
-    /// The largest epoch it knows. A new one must be larger, even if the clock was set back.
-    pub fn last_epoch(&self) -> Option<u64> {
-        self.shared.index().segments.iter().map(|segment| segment.epoch).max()
+    /// The epochs that it knows, the smallest first. A new one must be larger, even if the clock was set back.
+    pub fn epochs(&self) -> Vec<u64> {
+        let index = self.shared.index();
+        let mut epochs: Vec<u64> = index.segments.iter().filter(|s| s.frames() > 0).map(|s| s.epoch).collect();
+        epochs.sort_unstable();
+        epochs.dedup();
+        epochs
     }
 
     /// Begins to take frames of `epoch`.
@@ -188,6 +195,7 @@ impl Spool {
             Ok(()) => {}
             Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
                 self.shared.dropped.fetch_add(1, Relaxed);
+                self.shared.done.fetch_add(1, Relaxed);
             }
         }
     }
@@ -195,6 +203,11 @@ impl Spool {
     /// Frames that were left out, since the disk did not keep up or was full.
     pub fn dropped(&self) -> u64 {
         self.shared.dropped.load(Relaxed)
+    }
+
+    /// Frames that were written or left out, since the start: what was pushed earlier is not on its way any more.
+    pub fn done(&self) -> u64 {
+        self.shared.done.load(Relaxed)
     }
 
     /// Hands out what is known of `first..=last` of `zone` in `epoch`, in order, until `take` says `false`. Reads files.

@@ -58,6 +58,7 @@ impl Writer {
                     });
                     let written = written.and_then(|()| self.write());
                     self.report(written, frames);
+                    self.shared.done.fetch_add(frames, Relaxed);
                 }
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,

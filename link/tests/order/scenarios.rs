@@ -174,6 +174,30 @@ fn a_crash_with_spool_recovers_what_was_written_and_says_that_there_may_have_bee
 }
 
 #[test]
+fn several_restarts_that_went_unnoticed_lose_nothing_with_a_spool() {
+    let directory = tempfile::tempdir().unwrap();
+    let spool = directory.path().join("spool");
+    let mut generator = Generator::start(HOST, 100, 1000, Some(&spool));
+    let mut subscriber = Subscriber::new(Options::default(), 1);
+    subscriber.connected(0);
+    tick(&mut generator, &mut subscriber);
+    subscriber.deliver(0, [generator.announce(true)]);
+    subscriber.lost(0);
+    drop(generator);
+    for epoch in [110, 120] {
+        let mut generator = Generator::start(HOST, epoch, 1000, Some(&spool));
+        generator.tick(&["a", "b"]);
+        generator.announce(true);
+    }
+    let mut generator = Generator::start(HOST, 200, 1000, Some(&spool));
+    subscriber.connected(0);
+    tick(&mut generator, &mut subscriber);
+    subscriber.recover(&generator);
+    assert_eq!(subscriber.of("a"), ["100:1", "110:1", "120:1", "200:1"]);
+    assert!(subscriber.gaps().is_empty(), "{:?}", subscriber.gaps());
+}
+
+#[test]
 fn a_subscriber_that_was_away_while_the_generator_restarted_resumes_across_it() {
     let directory = tempfile::tempdir().unwrap();
     let spool = directory.path().join("spool");

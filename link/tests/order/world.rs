@@ -26,6 +26,7 @@ pub(crate) struct Message {
     pub(crate) announced: Vec<(String, u64)>,
     pub(crate) port: Option<u16>,
     pub(crate) farewell: bool,
+    pub(crate) kept: Vec<u64>,
 }
 
 impl Item for Message {
@@ -46,6 +47,9 @@ impl Item for Message {
     }
     fn recovery_port(&self) -> Option<u16> {
         self.port
+    }
+    fn kept_epochs(&self) -> &[u64] {
+        &self.kept
     }
     fn farewell(&self) -> bool {
         self.farewell
@@ -80,6 +84,7 @@ impl Message {
             announced: announced.map(|(z, n)| (z.to_owned(), n.parse().unwrap())).collect(),
             port: fields[4].parse().ok().filter(|p| *p != 0),
             farewell: fields[5] == "true",
+            kept: Vec::new(),
         }
     }
 }
@@ -100,21 +105,34 @@ pub(crate) struct Generator {
     pub(crate) last: BTreeMap<String, u64>,
     pub(crate) port: Option<u16>,
     pub(crate) kept: Kept,
+    kept_epochs: Vec<u64>,
+    spooled: u64,
     now: Duration,
 }
 
 impl Generator {
     pub(crate) fn start(host_id: &str, epoch: u64, ring_frames: u64, spool: Option<&PathBuf>) -> Self {
+        let mut kept_epochs = Vec::new();
         let spool = spool.map(|directory| {
             let limits = spool::Limits::default();
             let mut spool = Spool::open(directory, limits, host_id, Arc::new(Never)).unwrap();
+            kept_epochs = spool.epochs();
             spool.start(epoch).unwrap();
             spool
         });
         let limits = ring::Limits { bytes: ring_frames * (ring::OVERHEAD_BYTES + 100), age: 1_000_000 * S };
         let kept = Kept::new(host_id.to_owned(), epoch, Ring::new(limits), spool);
         let last = BTreeMap::new();
-        Generator { host_id: host_id.to_owned(), epoch, last, port: Some(7212), kept, now: Duration::ZERO }
+        Generator {
+            host_id: host_id.to_owned(),
+            epoch,
+            last,
+            port: Some(7212),
+            kept,
+            kept_epochs,
+            spooled: 0,
+            now: Duration::ZERO,
+        }
     }
 
     /// Publishes the frame of one zone.
@@ -133,11 +151,13 @@ impl Generator {
         self.last.insert(zone.to_owned(), sequence);
         let topic = Topic::new(zone, &self.host_id).unwrap();
         let port = self.port.filter(|_| zone.is_empty());
-        let message = Message { topic, epoch: self.epoch, sequence, announced, port, farewell };
+        let kept = if zone.is_empty() { self.kept_epochs.clone() } else { Vec::new() };
+        let message = Message { topic, epoch: self.epoch, sequence, announced, port, farewell, kept };
         self.now += S;
         self.kept.ring().push(zone, 1, sequence, message.bytes_of(), self.now);
         if let Some(spool) = self.kept.spool() {
             spool.push(zone, 1, sequence, message.bytes_of());
+            self.spooled += 1;
         }
         message
     }
@@ -151,6 +171,10 @@ impl Generator {
 
     /// What it answers.
     pub(crate) fn answer(&self, fetch: &Fetch, most: usize) -> Answer<Message> {
+        // The world's time passes faster than a disk writes.
+        while self.kept.spool().is_some_and(|spool| spool.done() < self.spooled) {
+            std::thread::sleep(Duration::from_micros(100));
+        }
         let range = fetch
             .ranges
             .iter()
