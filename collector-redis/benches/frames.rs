@@ -21,8 +21,8 @@ use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_mai
 use redis::Pipeline;
 use support::synthetic::frame;
 use support::{Redis, START_MS, ask, zone_named};
-use zonescope_collector_redis::backlog::Held;
-use zonescope_collector_redis::batch::{Context, Knowledge, Missing};
+use zonescope_collector_redis::backlog::{Held, Kind};
+use zonescope_collector_redis::batch::{Context, Knowledge};
 use zonescope_collector_redis::connect::{Connection, Credentials, Target, Topology, address};
 use zonescope_collector_redis::derive::Past;
 use zonescope_collector_redis::encode::{Style, Transaction};
@@ -60,15 +60,15 @@ impl Frames {
 
     /// Frame `n` of each of so many zones.
     fn batch(&mut self, zones: u64, n: u64) -> Vec<(u64, Held)> {
-        let held = |zone: u64, bytes: Bytes| {
+        let held = |zone: u64, sequence: u64, bytes: Bytes| {
             let tag: Arc<str> = keys::tag("h", &format!("zone-{zone:04}")).into();
-            Held { tag, host: false, arrived_ns: 1, interval_ms: 1000, bytes }
+            Held { tag, kind: Kind::Zone, epoch: 1, sequence, arrived_ns: 1, interval_ms: 1000, bytes }
         };
         (0..zones)
             .map(|zone| {
                 self.number += 1;
                 let bytes = self.frame(zone, n);
-                (self.number, held(zone, bytes))
+                (self.number, held(zone, n, bytes))
             })
             .collect()
     }
@@ -80,7 +80,7 @@ fn transaction(style: &Style, past: &mut Past, stored: Stored, bytes: &Bytes) ->
     let Arrival::New { id, .. } = transaction.stored().arrival(frame.header.as_ref().unwrap(), style.keep_ms) else {
         unreachable!("frames come in order")
     };
-    transaction.frame(past, frame, id, Missing::default(), true);
+    transaction.frame(past, frame, id, 0, true);
     transaction.finish()
 }
 
@@ -131,7 +131,7 @@ fn store(c: &mut Criterion) {
                 },
                 |batch| {
                     let context = Context { style: &style, keep_ms: 60_000, now_ms: START_MS };
-                    let outcome = runtime.block_on(knowledge.write(&connection, context, batch, |_| 0));
+                    let outcome = runtime.block_on(knowledge.write(&connection, context, batch, |_| Vec::new()));
                     assert!(outcome.failed.is_empty() && outcome.trouble.is_none());
                 },
                 BatchSize::PerIteration,
@@ -157,7 +157,7 @@ fn memory(_: &mut Criterion) {
             let connection = connect(&server).await;
             for n in 1..=HOUR {
                 let context = Context { style: &style, keep_ms: style.keep_ms, now_ms: START_MS };
-                let outcome = knowledge.write(&connection, context, frames.batch(ZONES, n), |_| 0).await;
+                let outcome = knowledge.write(&connection, context, frames.batch(ZONES, n), |_| Vec::new()).await;
                 assert!(outcome.failed.is_empty());
             }
         });

@@ -2,8 +2,8 @@
 //!
 //! # Bound
 //! A number of bytes. When it is reached, first go frames that Redis has acknowledged, then the oldest that it has not:
-//! the live state matters most, and what is dropped here shows up as missing in the zone's sequence, with its reason. Receiving never
-//! waits for Redis.
+//! the live state matters most. What is dropped is remembered, and goes on record as a gap. Receiving never waits for
+//! Redis.
 //!
 //! # Why acknowledged frames stay for a while
 //! Redis acknowledges before it has synced its file or told its replicas. A server that is killed and a replica that
@@ -18,14 +18,30 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::limits::{FRAME_OVERHEAD_BYTES, RETAIN, RETAIN_PART};
+use crate::zone::Lost;
+
+/// What waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A zone's frame.
+    Zone,
+    /// A host frame: the end of a tick.
+    Host,
+    /// The word of the link that frames of a zone will never come.
+    Gap(Lost),
+}
 
 /// A frame that waits.
 #[derive(Debug, Clone)]
 pub struct Held {
     /// Tag of the zone; of host frames the host's id, escaped, and a slash.
     pub tag: Arc<str>,
-    /// Whether it is a host frame.
-    pub host: bool,
+    /// What it is.
+    pub kind: Kind,
+    /// Of which generator's start.
+    pub epoch: u64,
+    /// Its number.
+    pub sequence: u64,
     /// When it came, ns since 1970 UTC on our clock.
     pub arrived_ns: u64,
     /// How often frames of this zone come.
@@ -58,8 +74,8 @@ pub struct Backlog {
     ends_of_ticks: usize,
     bound: u64,
     dropped: u64,
-    /// Zones of which frames were dropped since one of theirs was last acknowledged.
-    dropped_of: HashMap<Arc<str>, u64>,
+    /// What was dropped of each zone, until that is on record.
+    lost: HashMap<Arc<str>, Vec<Lost>>,
 }
 
 /// How full the backlog is.
@@ -85,7 +101,7 @@ impl Backlog {
             ends_of_ticks: 0,
             bound,
             dropped: 0,
-            dropped_of: HashMap::new(),
+            lost: HashMap::new(),
         }
     }
 
@@ -104,10 +120,25 @@ impl Backlog {
             && let Some((&oldest, _)) = self.waiting.first_key_value()
             && let Some(held) = self.unwait(oldest)
         {
-            self.dropped += 1;
-            *self.dropped_of.entry(held.tag).or_default() += 1;
+            self.lose(held);
         }
         self.dropped - before
+    }
+
+    fn lose(&mut self, held: Held) {
+        let lost = match held.kind {
+            Kind::Host => return,
+            Kind::Gap(lost) => lost,
+            Kind::Zone => {
+                self.dropped += 1;
+                Lost { epoch: held.epoch, first: held.sequence, last: held.sequence, reason: "backlog_full" }
+            }
+        };
+        let all = self.lost.entry(held.tag).or_default();
+        match all.last_mut().filter(|l| l.epoch == lost.epoch && l.reason == lost.reason && l.last + 1 == lost.first) {
+            Some(previous) => previous.last = lost.last,
+            None => all.push(lost),
+        }
     }
 
     fn bytes(&self) -> u64 {
@@ -116,14 +147,14 @@ impl Backlog {
 
     fn wait(&mut self, number: u64, held: Held) {
         self.waiting_bytes += held.cost();
-        self.ends_of_ticks += usize::from(held.host);
+        self.ends_of_ticks += usize::from(held.kind == Kind::Host);
         self.waiting.insert(number, held);
     }
 
     fn unwait(&mut self, number: u64) -> Option<Held> {
         let held = self.waiting.remove(&number)?;
         self.waiting_bytes -= held.cost();
-        self.ends_of_ticks -= usize::from(held.host);
+        self.ends_of_ticks -= usize::from(held.kind == Kind::Host);
         Some(held)
     }
 
@@ -141,7 +172,7 @@ impl Backlog {
     pub fn acknowledge(&mut self, numbers: impl IntoIterator<Item = u64>, now_ns: u64) {
         for number in numbers {
             if let Some(held) = self.unwait(number) {
-                self.dropped_of.remove(&held.tag);
+                self.lost.remove(&held.tag);
                 self.kept_bytes += held.cost();
                 self.kept.insert(number, held);
             }
@@ -165,9 +196,9 @@ impl Backlog {
         }
     }
 
-    /// How many frames of the zone have been dropped since one of its was last acknowledged.
-    pub fn dropped_of(&self, tag: &str) -> u64 {
-        self.dropped_of.get(tag).copied().unwrap_or(0)
+    /// What was dropped of the zone and is not on record yet.
+    pub fn lost_of(&self, tag: &str) -> Vec<Lost> {
+        self.lost.get(tag).cloned().unwrap_or_default()
     }
 
     /// How full it is.
@@ -184,8 +215,9 @@ mod tests {
     const S: u64 = 1_000_000_000;
 
     fn held(tag: &str, arrived_s: u64, bytes: usize) -> Held {
-        let bytes = Bytes::from(vec![0; bytes]);
-        Held { tag: tag.into(), host: tag.ends_with('/'), arrived_ns: arrived_s * S, interval_ms: 1000, bytes }
+        let (bytes, kind) = (Bytes::from(vec![0; bytes]), if tag.ends_with('/') { Kind::Host } else { Kind::Zone });
+        let (epoch, sequence) = (1, arrived_s + 1);
+        Held { tag: tag.into(), kind, epoch, sequence, arrived_ns: arrived_s * S, interval_ms: 1000, bytes }
     }
 
     fn numbers(backlog: &Backlog) -> Vec<u64> {
@@ -199,9 +231,10 @@ mod tests {
             backlog.push(held("h/a", second, 1000));
         }
         assert_eq!(numbers(&backlog), [2, 3, 4]);
-        assert_eq!((backlog.level().dropped, backlog.dropped_of("h/a")), (2, 2));
+        let lost = Lost { epoch: 1, first: 1, last: 2, reason: "backlog_full" };
+        assert_eq!((backlog.level().dropped, backlog.lost_of("h/a")), (2, vec![lost]));
         backlog.acknowledge([2], 0);
-        assert_eq!(backlog.dropped_of("h/a"), 0);
+        assert_eq!(backlog.lost_of("h/a"), [], "once it is on record");
     }
 
     #[test]

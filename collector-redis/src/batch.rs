@@ -7,14 +7,14 @@ use futures::future::join_all;
 use redis::{Cmd, Pipeline, Value, cmd};
 use zonescope_proto::{decode, v1};
 
-use crate::backlog::Held;
+use crate::backlog::{Held, Kind};
 use crate::connect::Connection;
 use crate::derive::Past;
 use crate::encode::{Style, Transaction};
 use crate::keys;
 use crate::resume;
 use crate::trouble::Trouble;
-use crate::zone::{Arrival, Stored};
+use crate::zone::{Arrival, Lost, Stored};
 
 /// What has been done since the start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -23,9 +23,7 @@ pub struct Done {
     pub frames: u64,
     /// Frames passed over as Redis had them.
     pub passed: u64,
-    /// Frames that came after later ones had been written.
-    pub late: u64,
-    /// Frames that were found missing.
+    /// Frames that went on record as missing.
     pub missing: u64,
     /// History entries that Redis refused as it had them.
     pub repeated: u64,
@@ -108,13 +106,13 @@ impl Knowledge {
         self.zones.len()
     }
 
-    /// Writes `frames`. `dropped` says how many frames of a zone our own backlog has lost.
+    /// Writes `frames`. `lost` says what our own backlog has lost of a zone before them.
     pub async fn write(
         &mut self,
         connection: &Connection,
         context: Context<'_>,
         frames: Vec<(u64, Held)>,
-        dropped: impl Fn(&str) -> u64,
+        lost: impl Fn(&str) -> Vec<Lost>,
     ) -> Outcome {
         let mut outcome = Outcome::default();
         let mut batch = Batch::default();
@@ -123,18 +121,13 @@ impl Knowledge {
         }
         self.learn(connection, context, &batch, &mut outcome).await;
 
-        let mut open = HashMap::new();
-        for (tag, frames) in &mut batch.zones {
+        let mut transactions = Vec::with_capacity(batch.zones.len());
+        for (tag, events) in &mut batch.zones {
             if !outcome.failed.contains_key(tag) {
-                let transaction = self.transaction(context, tag, std::mem::take(frames), dropped(tag));
-                open.insert(Arc::clone(tag), transaction);
+                let pipe = self.transaction(context, tag, lost(tag), std::mem::take(events));
+                transactions.push((Arc::clone(tag), pipe));
             }
         }
-        for header in &batch.hosts {
-            self.announcements(context, header, &outcome, &mut open, &dropped);
-        }
-        let transactions: Vec<(Arc<str>, Pipeline)> =
-            open.into_iter().map(|(tag, transaction)| self.close(tag, transaction)).collect();
         let sides = self.sides(context, &batch);
         self.send(connection, transactions, sides, &mut outcome).await;
 
@@ -163,44 +156,31 @@ impl Knowledge {
         }
     }
 
-    fn open<'c>(&mut self, context: Context<'c>, tag: &Arc<str>) -> Transaction<'c> {
+    /// The transaction that writes what happened to one zone, as far as Redis has it not.
+    fn transaction(&mut self, context: Context<'_>, tag: &Arc<str>, lost: Vec<Lost>, events: Vec<Event>) -> Pipeline {
         let stored = self.zones.remove(tag).unwrap_or_default();
-        Transaction::new(context.style, Arc::clone(tag), stored, context.keep_ms, context.now_ms)
-    }
-
-    fn close(&mut self, tag: Arc<str>, transaction: Transaction<'_>) -> (Arc<str>, Pipeline) {
-        self.done.left_out += transaction.left_out;
-        let (pipe, stored) = transaction.finish();
-        self.zones.insert(Arc::clone(&tag), stored);
-        (tag, pipe)
-    }
-
-    /// The transaction that writes these frames of one zone, those that Redis has not.
-    fn transaction<'c>(
-        &mut self,
-        context: Context<'c>,
-        tag: &Arc<str>,
-        frames: Vec<v1::Frame>,
-        dropped: u64,
-    ) -> Transaction<'c> {
-        let mut transaction = self.open(context, tag);
+        let mut transaction = Transaction::new(context.style, Arc::clone(tag), stored, context.keep_ms, context.now_ms);
         let past = self.pasts.entry(Arc::clone(tag)).or_default();
-        let order = |f: &v1::Frame| f.header.as_ref().map(|h| (h.epoch, h.sequence));
-        let last = frames.iter().map(order).max().flatten();
-        for frame in frames {
+        let latest = events.iter().rposition(|event| matches!(event, Event::Frame(_)));
+        for lost in lost {
+            self.done.missing += transaction.lost(lost);
+        }
+        for (place, event) in events.into_iter().enumerate() {
+            let frame = match event {
+                Event::Frame(frame) => frame,
+                Event::Lost(lost) => {
+                    self.done.missing += transaction.lost(lost);
+                    continue;
+                }
+            };
             let Some(header) = &frame.header else { continue };
             let host = self.hosts.entry(header.host_id.clone()).or_default();
             if !host.zones.contains(tag) {
                 host.zones.insert(Arc::clone(tag));
             }
-            let latest = order(&frame) == last;
             match transaction.stored().arrival(header, context.style.keep_ms) {
-                Arrival::Stored => {
+                Arrival::Passed => {
                     self.done.passed += 1;
-                    past.pass(frame);
-                }
-                Arrival::Late => {
-                    self.done.late += 1;
                     past.pass(frame);
                 }
                 Arrival::New { id, missing, restart } => {
@@ -210,37 +190,14 @@ impl Knowledge {
                     }
                     self.done.frames += 1;
                     self.done.missing += missing;
-                    transaction.frame(past, frame, id, Missing { frames: missing, dropped }, latest);
+                    transaction.frame(past, frame, id, missing, Some(place) == latest);
                 }
             }
         }
-        transaction
-    }
-
-    /// Frames that a host announces as sent, and that never came.
-    fn announcements<'c>(
-        &mut self,
-        context: Context<'c>,
-        header: &HostFrame,
-        outcome: &Outcome,
-        open: &mut HashMap<Arc<str>, Transaction<'c>>,
-        dropped: impl Fn(&str) -> u64,
-    ) {
-        for announced in &header.announcements {
-            let tag = keys::tag(&header.header.host_id, &announced.zone);
-            let stored = open.get(tag.as_str()).map(Transaction::stored).or_else(|| self.zones.get(tag.as_str()));
-            // A zone that we have not met in this life is not ours to miss, and one in trouble has frames that wait.
-            let met = self.hosts.get(&header.header.host_id).is_some_and(|h| h.zones.contains(tag.as_str()));
-            let missing = stored.map_or(0, |s| s.announced(header.header.epoch, announced.sequence));
-            if missing == 0 || !met || outcome.failed.contains_key(tag.as_str()) {
-                continue;
-            }
-            let lost = Missing { frames: missing, dropped: dropped(&tag) };
-            let tag: Arc<str> = tag.into();
-            let transaction = open.entry(Arc::clone(&tag)).or_insert_with(|| self.open(context, &tag));
-            transaction.announced(&header.header, announced.sequence, lost);
-            self.done.missing += missing;
-        }
+        self.done.left_out += transaction.left_out;
+        let (pipe, stored) = transaction.finish();
+        self.zones.insert(Arc::clone(tag), stored);
+        pipe
     }
 
     /// What lies outside of zones: indexes and hosts. Written over and over, it needs no transaction.
@@ -262,7 +219,7 @@ impl Knowledge {
         };
         index(keys.zones(), &mut batch.seen.iter().map(|(tag, ms)| (&**tag, *ms)));
         index(keys.hosts(), &mut batch.hosts_seen.iter().map(|(host, ms)| (host.as_str(), *ms)));
-        for HostFrame { header, announcements } in &batch.hosts {
+        for HostFrame { header, zones: announced } in &batch.hosts {
             let zones = self.hosts.get(&header.host_id).into_iter().flat_map(|h| &h.zones);
             let (frames, missing) = zones
                 .filter_map(|tag| self.zones.get(tag))
@@ -271,7 +228,7 @@ impl Knowledge {
             let mut hset = cmd("HSET");
             hset.arg(&key).arg("host").arg(&header.host).arg("host_id").arg(&header.host_id);
             hset.arg("time").arg(header.time / 1_000_000).arg("interval_ms").arg(header.interval_ms);
-            hset.arg("epoch").arg(header.epoch).arg("zones").arg(announcements.len());
+            hset.arg("epoch").arg(header.epoch).arg("sequence").arg(header.sequence).arg("zones").arg(*announced);
             hset.arg("frames").arg(frames).arg("missing").arg(missing);
             hset.arg("completeness").arg(completeness(frames, missing));
             sides.push(hset);
@@ -306,15 +263,6 @@ impl Knowledge {
     }
 }
 
-/// Frames that never came.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Missing {
-    /// How many.
-    pub frames: u64,
-    /// How many of them our own backlog dropped.
-    pub dropped: u64,
-}
-
 /// `0.999998`: the share of frames that came.
 fn completeness(frames: u64, missing: u64) -> String {
     let all = frames + missing;
@@ -324,7 +272,7 @@ fn completeness(frames: u64, missing: u64) -> String {
 /// The frames of a batch, sorted.
 #[derive(Default)]
 struct Batch {
-    zones: Vec<(Arc<str>, Vec<v1::Frame>)>,
+    zones: Vec<(Arc<str>, Vec<Event>)>,
     places: HashMap<Arc<str>, usize>,
     hosts: Vec<HostFrame>,
     numbers: Vec<(Arc<str>, u64)>,
@@ -332,29 +280,42 @@ struct Batch {
     hosts_seen: HashMap<String, u64>,
 }
 
+/// What happened to a zone.
+enum Event {
+    Frame(v1::Frame),
+    Lost(Lost),
+}
+
 struct HostFrame {
     header: v1::Header,
-    announcements: Vec<v1::Announcement>,
+    zones: usize,
 }
 
 impl Batch {
     fn sort(&mut self, number: u64, held: Held, outcome: &mut Outcome) {
-        // The link has decoded it before; nothing that got here can fail to decode.
-        let Ok(frame) = decode(&held.bytes) else { return outcome.done.push(number) };
-        let Some(header) = &frame.header else { return outcome.done.push(number) };
-        let arrived_ms = held.arrived_ns / 1_000_000;
-        self.hosts_seen.insert(keys::escape(&header.host_id).into_owned(), arrived_ms);
+        let event = match held.kind {
+            Kind::Gap(lost) => Event::Lost(lost),
+            // The link has decoded it before; nothing that got here can fail to decode.
+            Kind::Zone | Kind::Host => match decode(&held.bytes) {
+                Ok(frame) => Event::Frame(frame),
+                Err(_) => return outcome.done.push(number),
+            },
+        };
         self.numbers.push((Arc::clone(&held.tag), number));
-        if held.host {
-            self.hosts.push(HostFrame { header: header.clone(), announcements: frame.announcement });
-            return;
+        if let Event::Frame(v1::Frame { header: Some(header), announcement, .. }) = &event {
+            let arrived_ms = held.arrived_ns / 1_000_000;
+            self.hosts_seen.insert(keys::escape(&header.host_id).into_owned(), arrived_ms);
+            if held.kind == Kind::Host {
+                self.hosts.push(HostFrame { header: header.clone(), zones: announcement.len() });
+                return;
+            }
+            self.seen.insert(Arc::clone(&held.tag), arrived_ms);
         }
-        self.seen.insert(Arc::clone(&held.tag), arrived_ms);
         let place = *self.places.entry(Arc::clone(&held.tag)).or_insert_with(|| {
             self.zones.push((held.tag, Vec::new()));
             self.zones.len() - 1
         });
-        self.zones[place].1.push(frame);
+        self.zones[place].1.push(event);
     }
 }
 

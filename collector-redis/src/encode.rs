@@ -14,12 +14,11 @@ use redis::{Cmd, Pipeline, RedisWrite, ToRedisArgs, cmd};
 use zonescope_proto::resource::Usage;
 use zonescope_proto::{FAMILIES, Kind, v1};
 
-use crate::batch::Missing;
 use crate::derive::{Past, Step};
 use crate::keys::{Keys, USE_TABLE};
 use crate::limits::CUSTOM_TABLES;
 use crate::rows::{self, Cell, Data, Row};
-use crate::zone::{EntryId, Position, Stored, Table};
+use crate::zone::{EntryId, Lost, Position, Stored, Table};
 
 /// How things are stored.
 #[derive(Debug, Clone)]
@@ -113,10 +112,14 @@ impl<'a> Transaction<'a> {
         self.pipe.add_command(del);
     }
 
-    /// Writes a frame at `id`; with `latest` it becomes the latest state. `missing` came before it, or rather did not.
-    pub fn frame(&mut self, past: &mut Past, frame: v1::Frame, id: EntryId, missing: Missing, latest: bool) {
+    /// Writes a frame at `id`; with `latest` it becomes the latest state. `missing` frames before it never came, and nobody has
+    /// said why.
+    pub fn frame(&mut self, past: &mut Past, frame: v1::Frame, id: EntryId, missing: u64, latest: bool) {
         let Some(header) = frame.header.clone() else { return };
-        self.gap(id, &header, header.sequence.saturating_sub(1), missing);
+        if missing > 0 {
+            let (first, last) = (header.sequence - missing, header.sequence - 1);
+            self.lost(Lost { epoch: header.epoch, first, last, reason: "unknown" });
+        }
 
         let mut place = Place { header: &header, id, rows: Vec::new(), latest: latest.then(Vec::new) };
         let mut step = past.step(&frame);
@@ -131,7 +134,7 @@ impl<'a> Transaction<'a> {
             self.latest(tables);
         }
         self.stored.frames += 1;
-        self.stored.position = Some(Position { epoch: header.epoch, sequence: header.sequence, id });
+        self.stored.advance(Position { epoch: header.epoch, sequence: header.sequence, id });
         if latest {
             self.zone(&header);
         } else {
@@ -140,13 +143,22 @@ impl<'a> Transaction<'a> {
         self.announce(&header, id);
     }
 
-    /// Frames that the host announces and that never came; the last of them is `sequence`.
-    pub fn announced(&mut self, header: &v1::Header, sequence: u64, missing: Missing) {
-        let Some(last) = &mut self.stored.position else { return };
-        let id = EntryId { ms: last.id.ms.max(header.time / 1_000_000), ..last.id }.after();
-        last.sequence = sequence;
-        self.gap(id, header, sequence, missing);
+    /// Puts on record that frames will never come. Gives how many of them are news.
+    pub fn lost(&mut self, lost: Lost) -> u64 {
+        let news = self.stored.news(lost);
+        let Some(last) = self.stored.position.filter(|_| news > 0) else { return 0 };
+        let from = lost.last + 1 - news;
+        self.stored.missing += news;
+        self.stored.advance(Position { epoch: lost.epoch, sequence: lost.last, ..last });
+        let gaps = self.style.keys.of(&self.tag, "gaps");
+        let id = last.id.of_gap(from);
+        let mut xadd = self.xadd(&gaps, id, id.of_row(0), true);
+        xadd.arg("missing").arg(news).arg("from").arg(from).arg("to").arg(lost.last);
+        xadd.arg("epoch").arg(lost.epoch).arg("reason").arg(lost.reason);
+        self.pipe.add_command(xadd);
+        self.style.expire(&mut self.pipe, &gaps);
         self.position();
+        news
     }
 
     /// What Redis will hold once this is done.
@@ -189,22 +201,6 @@ impl<'a> Transaction<'a> {
             }
             keep
         });
-    }
-
-    /// Puts on record that frames up to `to` never came.
-    fn gap(&mut self, id: EntryId, header: &v1::Header, to: u64, missing: Missing) {
-        let Missing { frames, dropped } = missing;
-        if frames == 0 {
-            return;
-        }
-        self.stored.missing += frames;
-        let gaps = self.style.keys.of(&self.tag, "gaps");
-        let reason = if dropped >= frames { "backlog full" } else { "not received" };
-        let mut xadd = self.xadd(&gaps, id, id.of_row(0), true);
-        xadd.arg("missing").arg(frames).arg("from").arg((to + 1).saturating_sub(frames)).arg("to").arg(to);
-        xadd.arg("epoch").arg(header.epoch).arg("reason").arg(reason);
-        self.pipe.add_command(xadd);
-        self.style.expire(&mut self.pipe, &gaps);
     }
 
     fn row(&mut self, place: &mut Place<'_>, row: &Row<'_>, rates: &[(&str, f64)]) {
@@ -354,6 +350,10 @@ impl<'a> Transaction<'a> {
         hset.arg(self.style.keys.of(&self.tag, "zone"));
         hset.arg("epoch").arg(epoch).arg("sequence").arg(sequence).arg("id").arg(id.of_row(0));
         hset.arg("frames").arg(self.stored.frames).arg("missing").arg(self.stored.missing);
+        if !self.stored.former.is_empty() {
+            let former: Vec<String> = self.stored.former.iter().map(u64::to_string).collect();
+            hset.arg("former_epochs").arg(former.join(" "));
+        }
         self.pipe.add_command(hset);
     }
 

@@ -1,7 +1,5 @@
 //! The collector's own state, for whoever watches the watcher: a hash that expires soon after we are gone.
 
-use nix::sys::resource::{UsageWho, getrusage};
-use nix::sys::time::TimeValLike;
 use redis::{Cmd, cmd};
 use zonescope_link::Counters;
 
@@ -51,9 +49,9 @@ impl Health<'_> {
             ("duplicates", self.link.duplicates),
             ("link_gaps", self.link.gaps),
             ("link_missing", self.link.missing),
+            ("recovered", self.link.recovered),
             ("stored", self.done.frames),
             ("passed_over", self.done.passed),
-            ("late", self.done.late),
             ("missing", self.done.missing),
             ("repeated", self.done.repeated),
             ("refused", self.done.refused),
@@ -81,15 +79,11 @@ impl Health<'_> {
 
 /// What we cost, where the platform says so simply.
 fn cost() -> Vec<(&'static str, u64)> {
-    let cpu = cpu_nsec().map(|nanoseconds| ("cpu_nsec", nanoseconds));
-    cpu.into_iter().chain(resident().map(|bytes| ("rss", bytes))).collect()
-}
-
-/// CPU time of this process, ns (getrusage(3C)).
-fn cpu_nsec() -> Option<u64> {
-    let usage = getrusage(UsageWho::RUSAGE_SELF).ok()?;
-    let microseconds = usage.user_time().num_microseconds() + usage.system_time().num_microseconds();
-    Some(u64::try_from(microseconds).ok()? * 1000)
+    let cpu = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    let nanoseconds = cpu.tv_sec as u64 * 1_000_000_000 + cpu.tv_nsec as u64;
+    let mut cost = vec![("cpu_nsec", nanoseconds)];
+    cost.extend(resident().map(|bytes| ("rss", bytes)));
+    cost
 }
 
 #[cfg(target_os = "linux")]

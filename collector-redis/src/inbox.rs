@@ -2,13 +2,15 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use bytes::Bytes;
 use tokio::sync::Notify;
 use zonescope_link::clock::Clock;
-use zonescope_link::{Counters, Received};
+use zonescope_link::{Counters, Event};
 
-use crate::backlog::{Backlog, Held};
+use crate::backlog::{Backlog, Held, Kind};
 use crate::keys;
 use crate::limits::BATCH_FRAMES;
+use crate::zone::Lost;
 
 /// What the receiving side and the writing side share.
 pub struct Inbox {
@@ -24,15 +26,36 @@ impl Inbox {
         Inbox { backlog: Mutex::new(Backlog::new(bound)), counters: Mutex::default(), ripe: Notify::new(), clock }
     }
 
-    /// Takes a frame.
-    pub fn put(&self, received: Received) {
-        let header = received.header();
-        let held = Held {
-            tag: keys::tag(&received.topic.host_id, &received.topic.zone).into(),
-            host: received.topic.zone.is_empty(),
-            arrived_ns: self.clock.now_ns(),
-            interval_ms: header.interval_ms,
-            bytes: received.bytes,
+    /// Takes what happened: a frame, or the word that frames will never come.
+    pub fn put(&self, event: Event) {
+        let arrived_ns = self.clock.now_ns();
+        let held = match event {
+            Event::Frame(received) => {
+                let header = received.header();
+                Held {
+                    tag: keys::tag(&received.topic.host_id, &received.topic.zone).into(),
+                    kind: if received.topic.zone.is_empty() { Kind::Host } else { Kind::Zone },
+                    epoch: header.epoch,
+                    sequence: header.sequence,
+                    arrived_ns,
+                    interval_ms: header.interval_ms,
+                    bytes: received.bytes,
+                }
+            }
+            // Of host frames nothing is stored that the next one does not say again.
+            Event::Gap(gap) if gap.topic.zone.is_empty() || gap.count().is_none() => return,
+            Event::Gap(gap) => {
+                let lost = Lost { epoch: gap.epoch, first: gap.first, last: gap.last, reason: gap.reason.as_str() };
+                Held {
+                    tag: keys::tag(&gap.topic.host_id, &gap.topic.zone).into(),
+                    kind: Kind::Gap(lost),
+                    epoch: gap.epoch,
+                    sequence: gap.last,
+                    arrived_ns,
+                    interval_ms: 0,
+                    bytes: Bytes::new(),
+                }
+            }
         };
         let mut backlog = self.backlog();
         backlog.push(held);

@@ -57,6 +57,11 @@ impl Keys {
         format!("{}:{{{}}}:host", self.prefix, escape(host_id))
     }
 
+    /// The host whose id stands escaped in the index of hosts.
+    pub fn host_of(&self, escaped: &str) -> String {
+        format!("{}:{{{escaped}}}:host", self.prefix)
+    }
+
     /// A key of the zone that has this tag: `zone`, `tables`, `gaps`, `tick`.
     pub fn of(&self, tag: &str, what: &str) -> String {
         format!("{}:{{{tag}}}:{what}", self.prefix)

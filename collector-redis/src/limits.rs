@@ -38,6 +38,10 @@ pub const CUSTOM_TABLES: usize = 64;
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// A server that does not answer a batch for so long is taken for gone.
 pub const RESPONSE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Before it receives anything, the collector asks Redis for so long where it was.
+pub const RESUME_WITHIN: Duration = Duration::from_secs(10);
+/// A Redis that is loading will be there in a moment; generators keep what they publish for longer than this.
+pub const RESUME_LOADING_WITHIN: Duration = Duration::from_secs(300);
 /// How often the server's memory is looked at.
 pub const MEMORY_EVERY: Duration = Duration::from_secs(5);
 /// How often the collector's own state is written.

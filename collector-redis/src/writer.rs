@@ -180,8 +180,8 @@ impl Writer {
         let (keep_ms, now_ms) = (self.memory.keep_ms(), self.now_ms());
         let context = Context { style: &self.options.style, keep_ms, now_ms };
         let inbox = Arc::clone(&self.inbox);
-        let dropped = |tag: &str| inbox.backlog().dropped_of(tag);
-        let mut outcome = self.knowledge.write(connection, context, frames, dropped).await;
+        let lost = |tag: &str| inbox.backlog().lost_of(tag);
+        let mut outcome = self.knowledge.write(connection, context, frames, lost).await;
         self.batch_us = u64::try_from(now.elapsed().as_micros()).unwrap_or(u64::MAX);
 
         let done = std::mem::take(&mut outcome.done);

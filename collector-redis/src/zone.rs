@@ -5,7 +5,10 @@
 //! itself which frames are in it. After anything that leaves the outcome of a write unknown (a connection lost, a
 //! timeout, a restart of ours or of Redis, a fail-over) the position is read again and frames up to it are passed
 //! over. A write that arrives late, from a connection given up long ago, meets ids of stream entries that are already
-//! taken: they are made of the frame's time, and Redis refuses what does not come after the last.
+//! taken: they are made of the frame's time, and Redis refuses what does not come after the last. The link hands out
+//! each topic in order; so what comes with a number that is passed has been stored, or is on record as missing.
+//!
+//! Epochs are names: which one is new is known from what came before, not from its value, since clocks are set back.
 //!
 //! # Time
 //! Entries have the id `<tick in ms>-<row>`. Where a host's clock is set back, ids go on after the last one, and
@@ -49,9 +52,9 @@ impl EntryId {
         format!("{}-{}", self.ms, self.row + n)
     }
 
-    /// The id of a gap that is found after the frame, by announcement.
-    pub fn after(self) -> Self {
-        EntryId { row: self.row + ROWS_APART / 2, ..self }
+    /// The id of a gap that begins with the frame numbered `first`, after this frame and before the next.
+    pub fn of_gap(self, first: u64) -> Self {
+        EntryId { row: self.row + 1 + first.min(ROWS_APART / 2), ..self }
     }
 }
 
@@ -67,10 +70,8 @@ impl std::str::FromStr for EntryId {
 /// What a frame means for the zone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Arrival {
-    /// Redis has it.
-    Stored,
-    /// Frames after it have been stored: it came too late to be put in its place.
-    Late,
+    /// Redis has it, or has it on record as missing; or a generator that has been replaced sent it.
+    Passed,
     /// It goes to `id`; so many frames before it are missing; with `restart` the history begins anew.
     New {
         /// Where its entries begin.
@@ -80,6 +81,19 @@ pub enum Arrival {
         /// The clock was set back by more than the history holds.
         restart: bool,
     },
+}
+
+/// Consecutive frames of a zone that will never come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lost {
+    /// Of which generator's start.
+    pub epoch: u64,
+    /// The first.
+    pub first: u64,
+    /// The last.
+    pub last: u64,
+    /// Why: the link's word, or `backlog_full` or `unknown`.
+    pub reason: &'static str,
 }
 
 /// What is known of a table in Redis.
@@ -97,11 +111,20 @@ pub struct Table {
     pub refresh_history_ms: u64,
 }
 
+/// The fields of a zone's hash that are read again.
+const FIELDS: [&str; 8] = ["epoch", "sequence", "id", "frames", "missing", "former_epochs", "host_id", "zone"];
+/// Former epochs that are remembered: a generator that is started more often within a batch is beyond help.
+const FORMER: usize = 8;
+
 /// What Redis holds of one zone.
 #[derive(Debug, Default)]
 pub struct Stored {
+    /// The zone's host and name, where Redis has told.
+    pub names: Option<(String, String)>,
     /// The last frame; `None` where there is none.
     pub position: Option<Position>,
+    /// Epochs before that of the position, the latest first.
+    pub former: Vec<u64>,
     /// Frames stored since Redis has known the zone.
     pub frames: u64,
     /// Frames that never came.
@@ -118,7 +141,7 @@ impl Stored {
     /// The commands that read it, to be answered to [`Stored::parse`].
     pub fn query(keys: &Keys, tag: &str) -> redis::Pipeline {
         let mut pipe = redis::pipe();
-        pipe.cmd("HMGET").arg(keys.of(tag, "zone")).arg(&["epoch", "sequence", "id", "frames", "missing"]);
+        pipe.cmd("HMGET").arg(keys.of(tag, "zone")).arg(&FIELDS);
         pipe.cmd("SMEMBERS").arg(keys.of(tag, "tables"));
         pipe
     }
@@ -139,6 +162,8 @@ impl Stored {
             position: position.map(|((epoch, sequence), id)| Position { epoch, sequence, id }),
             frames: number(3).unwrap_or(0),
             missing: number(4).unwrap_or(0),
+            former: text(5).unwrap_or_default().split(' ').filter_map(|e| e.parse().ok()).collect(),
+            names: text(6).zip(text(7)).map(|(host, zone)| (host.to_owned(), zone.to_owned())),
             tables: tables.into_iter().map(table).collect(),
             ..Stored::default()
         }
@@ -149,16 +174,11 @@ impl Stored {
         let ms = header.time / 1_000_000;
         let fresh = EntryId { ms, row: 0 };
         let Some(last) = self.position else { return Arrival::New { id: fresh, missing: 0, restart: false } };
-        let missing = match header.epoch.cmp(&last.epoch) {
-            std::cmp::Ordering::Equal if header.sequence == last.sequence => return Arrival::Stored,
-            std::cmp::Ordering::Equal if header.sequence < last.sequence => return Arrival::Late,
-            std::cmp::Ordering::Equal => header.sequence - last.sequence - 1,
-            std::cmp::Ordering::Greater => header.sequence.saturating_sub(1),
-            // An earlier generator's frame; or a generator that was started after its clock had been set back: then
-            // its frames come to pass the last one, and are taken from there.
-            std::cmp::Ordering::Less if ms <= last.id.ms => return Arrival::Late,
-            std::cmp::Ordering::Less => 0,
-        };
+        if self.has_passed(header.epoch, header.sequence) {
+            return Arrival::Passed;
+        }
+        // Of another epoch the link tells what is missing.
+        let missing = if header.epoch == last.epoch { header.sequence - last.sequence - 1 } else { 0 };
         if ms > last.id.ms {
             return Arrival::New { id: fresh, missing, restart: false };
         }
@@ -167,11 +187,28 @@ impl Stored {
         Arrival::New { id, missing, restart }
     }
 
-    /// Frames that the host announces and that never came, the last of them numbered `sequence`; 0 where none is missing.
-    pub fn announced(&self, epoch: u64, sequence: u64) -> u64 {
+    /// How many of these frames are news: not stored, and not on record.
+    pub fn news(&self, lost: Lost) -> u64 {
         match self.position {
-            Some(last) if last.epoch == epoch => sequence.saturating_sub(last.sequence),
+            Some(last) if last.epoch == lost.epoch => lost.last.saturating_sub(last.sequence.max(lost.first - 1)),
+            Some(_) if !self.former.contains(&lost.epoch) => lost.last - lost.first + 1,
+            // What a zone sent before we first met it is not ours to miss.
             _ => 0,
+        }
+    }
+
+    /// From now on the last frame is this one.
+    pub fn advance(&mut self, to: Position) {
+        if let Some(last) = self.position.replace(to).filter(|last| last.epoch != to.epoch) {
+            self.former.insert(0, last.epoch);
+            self.former.truncate(FORMER);
+        }
+    }
+
+    fn has_passed(&self, epoch: u64, sequence: u64) -> bool {
+        match self.position {
+            Some(last) if last.epoch == epoch => sequence <= last.sequence,
+            _ => self.former.contains(&epoch),
         }
     }
 }
@@ -201,23 +238,36 @@ mod tests {
     }
 
     #[test]
-    fn frames_up_to_the_position_are_stored_already() {
+    fn frames_up_to_the_position_have_passed() {
         let stored = at(5, 10, 1000);
-        assert_eq!(stored.arrival(&header(5, 10, 1000), HOUR), Arrival::Stored);
-        assert_eq!(stored.arrival(&header(5, 9, 900), HOUR), Arrival::Late);
-        assert_eq!(stored.arrival(&header(4, 99, 900), HOUR), Arrival::Late);
+        assert_eq!(stored.arrival(&header(5, 10, 1000), HOUR), Arrival::Passed);
+        assert_eq!(stored.arrival(&header(5, 9, 900), HOUR), Arrival::Passed);
         assert_eq!(stored.arrival(&header(5, 11, 2000), HOUR), new(2000, 0, 0));
         assert_eq!(Stored::default().arrival(&header(5, 77, 2000), HOUR), new(2000, 0, 0));
     }
 
     #[test]
-    fn what_is_missing_before_a_frame_is_known() {
-        let stored = at(5, 10, 1000);
+    fn what_is_missing_is_counted_once() {
+        let mut stored = at(5, 10, 1000);
         assert_eq!(stored.arrival(&header(5, 14, 5000), HOUR), new(5000, 0, 3));
-        assert_eq!(stored.arrival(&header(6, 3, 5000), HOUR), new(5000, 0, 2));
-        assert_eq!(stored.announced(5, 12), 2);
-        assert_eq!(stored.announced(5, 10), 0);
-        assert_eq!(stored.announced(4, 99), 0);
+        let lost = |epoch, first, last| Lost { epoch, first, last, reason: "evicted" };
+        assert_eq!(stored.news(lost(5, 11, 13)), 3);
+        assert_eq!(stored.news(lost(5, 8, 12)), 2, "of 8 to 12 two come after 10");
+        assert_eq!(stored.news(lost(5, 3, 9)), 0);
+        assert_eq!(stored.news(lost(6, 1, 4)), 4, "the beginning of a new epoch");
+        stored.advance(Position { epoch: 6, sequence: 4, id: EntryId { ms: 1000, row: 0 } });
+        assert_eq!(stored.news(lost(5, 11, 13)), 0, "of an epoch that has ended");
+        assert_eq!(Stored::default().news(lost(5, 11, 13)), 0, "of a zone that we have not met");
+    }
+
+    #[test]
+    fn an_epoch_is_a_name() {
+        let mut stored = at(5, 10, 60_000);
+        // Started anew, with its clock set back.
+        assert_eq!(stored.arrival(&header(4, 1, 50_000), HOUR), new(60_000, ROWS_APART, 0));
+        stored.advance(Position { epoch: 4, sequence: 1, id: EntryId { ms: 60_000, row: ROWS_APART } });
+        assert_eq!(stored.arrival(&header(5, 11, 61_000), HOUR), Arrival::Passed, "that generator has been replaced");
+        assert_eq!(stored.arrival(&header(4, 2, 61_000), HOUR), new(61_000, 0, 0));
     }
 
     #[test]
@@ -237,16 +287,9 @@ mod tests {
     }
 
     #[test]
-    fn an_older_epoch_is_taken_once_its_clock_has_passed() {
-        let stored = at(5, 10, 60_000);
-        assert_eq!(stored.arrival(&header(4, 3, 50_000), HOUR), Arrival::Late);
-        assert_eq!(stored.arrival(&header(4, 13, 61_000), HOUR), new(61_000, 0, 0));
-    }
-
-    #[test]
     fn ids_are_read_as_they_are_written() {
         let id = EntryId { ms: 1_700_000_000_000, row: ROWS_APART };
         assert_eq!(id.of_row(0).parse(), Ok(id));
-        assert!(id.after() > id && id.after().row < next_rows(id.row));
+        assert!(id.of_gap(7) > id && id.of_gap(u64::MAX).row < next_rows(id.row));
     }
 }

@@ -153,7 +153,7 @@ fn slots_that_move_take_their_zones_along() {
     let mut reshard = Command::new("redis-cli")
         .args(["--cluster", "reshard", &format!("127.0.0.1:{}", cluster.masters[0].port)])
         .args(["--cluster-from", &id(0), "--cluster-to", &id(1), "--cluster-slots", "5000", "--cluster-yes"])
-        .stdout(std::process::Stdio::null())
+        .stdout(std::process::Stdio::piped())
         .spawn()
         .unwrap();
     let mut n = 1;
@@ -162,6 +162,8 @@ fn slots_that_move_take_their_zones_along() {
         feed.tick(ZONES, n);
         std::thread::sleep(Duration::from_millis(200));
     }
+    let output = reshard.wait_with_output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
     n += 1;
     feed.tick(ZONES, n);
     let mut redis = cluster.client();

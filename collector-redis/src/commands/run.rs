@@ -1,14 +1,17 @@
 //! `run`: from the socket into Redis, until told to end.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use zonescope_link::clock::SystemClock;
+use zonescope_link::clock::{Clock, SystemClock};
 use zonescope_link::shutdown::{Reload, Shutdown};
 use zonescope_link::{LinkError, Subscriber, SubscriberOptions};
+use zonescope_proto::Topic;
 
 use crate::cli::RunArguments;
 use crate::config::{self, Settings};
 use crate::inbox::Inbox;
+use crate::resume;
 use crate::writer::{Options, Writer};
 
 /// Subscribes and stores.
@@ -21,10 +24,16 @@ pub fn run(arguments: &RunArguments, settings: Settings) -> anyhow::Result<()> {
         let shutdown = Shutdown::install()?;
         let clock = Arc::new(SystemClock);
         let inbox = Arc::new(Inbox::new(settings.backlog, clock.clone()));
-        let subscriber = subscribe(&settings).await?;
+        let resume = tokio::select! {
+            resume = resume::positions(&settings.target, &settings.style.keys, clock.now_ns() / 1_000_000) => resume,
+            () = shutdown.requested() => return Ok(()),
+        };
+        let topics_known = resume.len();
+        let subscriber = subscribe(&settings, resume).await?;
         tracing::info!(
             endpoints = settings.endpoints.join(","),
             redis = settings.target.describe(),
+            topics_known,
             backlog_mib = settings.backlog >> 20,
             "receiving"
         );
@@ -53,13 +62,13 @@ async fn receive(
     let mut reload = Reload::install()?;
     loop {
         tokio::select! {
-            received = subscriber.recv() => {
-                inbox.put(received);
+            event = subscriber.next() => {
+                inbox.put(event);
                 inbox.count(subscriber.counters());
             }
             () = reload.requested() => match config::load(arguments) {
                 Ok(settings) => {
-                    subscriber = subscribe(&settings).await?;
+                    subscriber = subscribe(&settings, subscriber.positions()).await?;
                     tracing::info!(endpoints = settings.endpoints.join(","), "the configuration was read again; all but `connect` and `zones` waits for a restart");
                 }
                 Err(wrong) => tracing::error!("{wrong}: everything goes on as before"),
@@ -80,7 +89,11 @@ async fn receive(
     Ok(())
 }
 
-async fn subscribe(settings: &Settings) -> Result<Subscriber, LinkError> {
+/// Goes on where `resume` says, as far as the zones are wanted.
+async fn subscribe(settings: &Settings, mut resume: HashMap<Topic, (u64, u64)>) -> Result<Subscriber, LinkError> {
     let (endpoints, zones) = (settings.endpoints.clone(), settings.zones.clone());
-    Subscriber::connect(SubscriberOptions { endpoints, zones, ..SubscriberOptions::default() }).await
+    resume.retain(|topic, _| {
+        zones.is_empty() || topic.zone.is_empty() || zones.iter().any(|zone| zone.as_str() == topic.zone)
+    });
+    Subscriber::connect(SubscriberOptions { endpoints, zones, resume, ..SubscriberOptions::default() }).await
 }

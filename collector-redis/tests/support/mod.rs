@@ -17,11 +17,13 @@ use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use zonescope_link::{Identity, Publisher};
+use zonescope_link::clock::SystemClock;
+use zonescope_link::{Identity, Publisher, RecoveryOptions};
 use zonescope_proto::v1;
 
 /// Long enough for anything on a busy machine.
@@ -250,6 +252,13 @@ impl Feed {
         let identity = Identity { host_id: host_id.to_owned(), host: host_id.to_owned(), epoch };
         let publisher = runtime.block_on(Publisher::bind("tcp://127.0.0.1:0", identity)).unwrap();
         Feed { runtime, publisher }
+    }
+
+    /// From now on keeps what it publishes, for collectors that missed some of it.
+    pub fn keep(&mut self) {
+        let (ring, bounds) = (zonescope_link::ring::Limits::default(), zonescope_link::recover::Bounds::default());
+        let options = RecoveryOptions { bind: "tcp://127.0.0.1:0".to_owned(), ring, spool: None, bounds };
+        self.runtime.block_on(self.publisher.recover(options, Arc::new(SystemClock))).unwrap();
     }
 
     /// Where it publishes.
