@@ -9,6 +9,8 @@
     reason = "tests fail by panicking and start processes"
 )]
 
+pub mod cgroup;
+
 use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};

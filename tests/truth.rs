@@ -15,12 +15,14 @@ use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::UdpSocket;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use zonescope_tests::{Process, free_endpoint, query, skipped, wait_until};
+use zonescope_tests::cgroup::Group;
+use zonescope_tests::{Process, free_endpoint, query, skipped};
 
+/// Burnt by one task; what the others take comes on top.
 const BURNT_NS: u64 = 3_000_000_000;
 const WRITTEN: u64 = 32 << 20;
 const SENT: u64 = 10_000;
@@ -28,38 +30,6 @@ const TOLERANCE: f64 = 0.02;
 
 /// Tells this very program that it is the process to be watched.
 const WORKER: &str = "ZONESCOPE_TEST_WORKER";
-
-/// A cgroup in every hierarchy that is mounted, removed when dropped.
-struct Group {
-    name: String,
-    directories: Vec<PathBuf>,
-}
-
-impl Group {
-    fn make() -> Option<Group> {
-        let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
-        let name = format!("zonescope-truth-{}", std::process::id());
-        let cgroups = mounts.lines().filter(|line| line.contains(" - cgroup"));
-        let directories: Vec<PathBuf> = cgroups
-            .filter_map(|line| line.split(' ').nth(4))
-            .map(|mount| Path::new(mount).join(&name))
-            .filter(|directory| fs::create_dir(directory).is_ok())
-            .collect();
-        (!directories.is_empty()).then_some(Group { name, directories })
-    }
-
-    fn has(&self, file: &str) -> Option<PathBuf> {
-        self.directories.iter().map(|d| d.join(file)).find(|f| f.exists())
-    }
-}
-
-impl Drop for Group {
-    fn drop(&mut self) {
-        for directory in &self.directories {
-            wait_until("the cgroup to be empty", Duration::from_secs(5), || fs::remove_dir(directory).is_ok());
-        }
-    }
-}
 
 /// Not a test: the process that is watched. It does one task for each line that it reads.
 #[test]
@@ -69,6 +39,7 @@ fn worker() {
     println!("\nready");
     for task in std::io::stdin().lines() {
         match task.unwrap().as_str() {
+            "cpu" => println!("\n{}", cpu_ns()),
             "burn" => burn(),
             "write" => assert!(
                 Command::new("dd")
@@ -98,6 +69,17 @@ fn thread_cpu_ns() -> u64 {
     u64::try_from(time.tv_sec() * 1_000_000_000 + time.tv_nsec()).unwrap()
 }
 
+/// CPU time of this process and of the children that it has waited for, ns.
+fn cpu_ns() -> u64 {
+    use nix::sys::resource::{UsageWho, getrusage};
+    let used = |who| {
+        let usage = getrusage(who).unwrap();
+        [usage.user_time(), usage.system_time()]
+            .map(|time| u64::try_from(nix::sys::time::TimeValLike::num_microseconds(&time)).unwrap())
+    };
+    [UsageWho::RUSAGE_SELF, UsageWho::RUSAGE_CHILDREN].into_iter().flat_map(used).sum::<u64>() * 1000
+}
+
 fn send() {
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     let to = socket.local_addr().unwrap();
@@ -115,8 +97,7 @@ struct Worker {
 impl Worker {
     /// Starts the worker in the group, with a network of its own.
     fn start(group: &Group, file: &Path) -> Worker {
-        let enter: String =
-            group.directories.iter().map(|d| format!("echo $$ > '{}/cgroup.procs'; ", d.display())).collect();
+        let enter = group.enter();
         let script = format!("{enter}exec unshare -n sh -c 'ip link set lo up; exec \"$@\"' sh \"$@\"");
         let mut child = Command::new("sh")
             .args(["-c", &script, "sh"])
@@ -139,6 +120,18 @@ impl Worker {
             line.clear();
             assert_ne!(self.answers.read_line(&mut line).unwrap(), 0, "the worker ended before it was {answer}");
         }
+    }
+
+    /// CPU time that it used so far, ns.
+    fn cpu_ns(&mut self) -> u64 {
+        writeln!(self.child.stdin.as_mut().unwrap(), "cpu").unwrap();
+        let (mut line, mut number) = (String::new(), None);
+        while line.trim_end() != "done" {
+            line.clear();
+            assert_ne!(self.answers.read_line(&mut line).unwrap(), 0, "the worker ended");
+            number = line.trim_end().parse().ok().or(number);
+        }
+        number.unwrap()
     }
 
     fn work(&mut self, task: &str) {
@@ -205,24 +198,26 @@ fn sql_says_what_a_process_really_did() {
     generator.wait_for("publishing", Duration::from_secs(20));
     collector.wait_for("connected", Duration::from_secs(20));
     std::thread::sleep(Duration::from_secs(2));
-    let start = Instant::now();
+    let (start, before) = (Instant::now(), worker.cpu_ns());
     worker.work("burn");
     worker.work("send");
     if disk {
         worker.work("write");
     }
     println!("the work took {:?}", start.elapsed());
+    let burnt = worker.cpu_ns() - before;
+    assert!(burnt >= BURNT_NS);
     std::thread::sleep(Duration::from_secs(2));
     assert_eq!((generator.end(), collector.end()), (0, 0));
 
-    let zone = format!("zone = '{}'", group.name);
+    let zone = format!("zone = '{}'", group.name());
     close(
         "CPU time of the table cpu",
         number(
             &data,
             &format!("select max(nsec_user + nsec_sys) - min(nsec_user + nsec_sys) as n from cpu where {zone}"),
         ),
-        BURNT_NS,
+        burnt,
     );
     // Utilization is a share of all CPUs: the sum over ticks of 0.2 s.
     close(
@@ -234,7 +229,7 @@ fn sql_says_what_a_process_really_did() {
                  on u.host = c.host and u.zone = c.zone and u.time = c.time where u.{zone} and u.resource = 'cpu'"
             ),
         ),
-        BURNT_NS,
+        burnt,
     );
     close(
         "packets of the view rates",
