@@ -11,7 +11,7 @@
 # An unset tool means that it could not be had; the test then skips, and says so.
 set -u
 
-STEPS='fmt shell deny clippy illumos install test debian'
+STEPS='fmt shell deny clippy illumos install test debian family'
 CARGO_DENY_VERSION=0.20.2
 PYTHON_PACKAGES='pyzmq protobuf grpcio-tools duckdb pyarrow pandas'
 ILLUMOS=x86_64-unknown-illumos
@@ -28,6 +28,7 @@ sh test.sh [STEP...]    run all steps, or these, in this order:
   install   tests/install: install.sh and packaging, in throw-away copies of this machine's root
   test      cargo test --workspace
   debian    tests/install/debian.sh: from a bare Debian to answers and back, with the programs that `test` built
+  family    tests/family: a new family of kstats in a copy of this tree, from a capture to SQL; no collector is edited
 sh test.sh --list       print the names of the steps
 
 Tools go to CARGO_TARGET_DIR (or target/) and, as root on Debian, are installed with apt-get.
@@ -206,6 +207,12 @@ step_debian() {
     cat "$sb_log"
     [ $sb_code != $SKIP ] || skipped "debian: $(tail -n 1 "$sb_log")"
     return $sb_code
+}
+
+# Last, since its programs take the place of those that `test` built.
+step_family() {
+    need_cargo || return 1
+    sh tests/family/run.sh
 }
 
 # ---------------------------------------------------------------------------------------------------------------------
