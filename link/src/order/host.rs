@@ -82,8 +82,10 @@ impl<T: Item> Life<T> {
         self.origin == Origin::Joined && !self.baseline
     }
 
-    /// Takes up a stream where it was left.
+    /// Takes up a stream where it was left. Where that is the host's own, nothing is left of earlier epochs
+    /// ([`Host::must_wait`]): no host frame has to be waited for.
     pub(super) fn resume(&mut self, zone: &str, handed_out: u64, now: Duration) {
+        self.baseline |= zone.is_empty();
         self.streams.insert(Arc::from(zone), Stream::begin(handed_out.saturating_add(1), now));
     }
 
@@ -227,15 +229,20 @@ impl<T: Item> Host<T> {
         self.contact = now;
     }
 
-    /// Whether a topic of the life at `index` must wait: for its first host frame, or for an earlier, ended life.
+    /// Whether a topic of the life at `index` must wait: for its first host frame, or for an earlier, ended life. The host's
+    /// own topic goes last, when nothing at all is left of the earlier one: who resumes from a position in it need not
+    /// look back.
     pub(super) fn must_wait(&self, index: usize, zone: &str) -> bool {
         let (earlier, this) = self.lives.split_at(index);
         if this.first().is_some_and(Life::is_held_back) {
             return true;
         }
-        // Its host frames may still tell of topics that we had not heard of.
         let unsettled = |life: &Life<T>, zone: &str| life.streams.get(zone).is_some_and(|stream| !stream.is_settled());
-        earlier.iter().any(|life| life.ended && (unsettled(life, zone) || unsettled(life, "")))
+        earlier.iter().filter(|life| life.ended).any(|life| match zone {
+            "" => !life.is_settled(),
+            // Its host frames may still tell of topics that we had not heard of.
+            _ => unsettled(life, zone) || unsettled(life, ""),
+        })
     }
 
     /// Adds epochs that ended before the life of `epoch` began, and that we had not heard of: those of `kept` that are later
