@@ -1,6 +1,11 @@
 //! What a collector misses of a real generator: while it is away, and while the generator is restarted.
 
-#![allow(clippy::unwrap_used, clippy::panic, clippy::disallowed_methods, reason = "a test fails by panicking, and starts processes")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    reason = "a test fails by panicking, and starts processes"
+)]
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
