@@ -244,16 +244,18 @@ impl<T: Item> Core<T> {
             self.topics += host.insert_kept(item.epoch(), item.kept_epochs());
         }
         let Some(index) = host.position(item.epoch()) else { return };
-        let (alive, life) = (host.alive, &mut host.lives[index]);
-        life.look_back = life.look_back.filter(|back| *back > item.sequence());
+        let alive = host.alive;
+        host.lives[index].look_back = host.lives[index].look_back.filter(|back| *back > item.sequence());
         for (zone, last) in item.announced() {
             let ours = self.zones.is_empty() || self.zones.contains(zone);
             if !ours || zone.is_empty() {
                 continue;
             }
+            let is_over = host.is_over(index, zone);
+            let life = &mut host.lives[index];
             if !life.streams.contains_key(zone) {
                 // A frame that was asked for tells of a time before we joined.
-                if self.topics >= MAX_TOPICS || (session.is_none() && life.is_being_joined()) {
+                if is_over || self.topics >= MAX_TOPICS || (session.is_none() && life.is_being_joined()) {
                     continue;
                 }
                 life.begin(zone, None, last, now);
@@ -264,6 +266,7 @@ impl<T: Item> Core<T> {
             }
             life.note(zone, alive);
         }
+        let life = &mut host.lives[index];
         if item.farewell() {
             life.farewell = true;
             let zones: Vec<Arc<str>> = life.streams.keys().cloned().collect();

@@ -276,6 +276,13 @@ impl<T: Item> Host<T> {
         kept.len()
     }
 
+    /// Whether our store has a topic in a later life than the one at `index`, which has ended: then nothing is left of it here.
+    pub(super) fn is_over(&self, index: usize, zone: &str) -> bool {
+        let (life, later) = (&self.lives[index], &self.lives[index + 1..]);
+        let has_begun = |life: &Life<T>| life.streams.get(zone).is_some_and(|stream| stream.handed_out() > 0);
+        life.ended && life.origin == Origin::Resumed && later.iter().any(has_begun)
+    }
+
     /// Whether frames wait for a first host frame.
     pub(super) fn holds_back(&self) -> bool {
         self.lives.iter().any(Life::is_held_back)
