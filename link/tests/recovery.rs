@@ -183,10 +183,10 @@ async fn what_is_no_request_is_counted_and_ignored() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slow_subscriber_falls_back_on_the_ring() {
     const FRAMES: u64 = 300_000;
-    // More than the queue of 100,000 and the sockets between hold, even where tcp_rmem goes up to 32 MiB.
-    let collect = v1::Collect { error: Some("x".repeat(500)), ..v1::Collect::default() };
+    // More than two queues of 100,000 and the sockets between hold, even where tcp_rmem goes up to 32 MiB.
+    let collect = v1::Collect { error: Some("x".repeat(1000)), ..v1::Collect::default() };
     let mut frame = v1::Frame { collect: vec![collect], ..v1::Frame::default() };
-    let ring = ring::Limits { bytes: 256 << 20, ..ring::Limits::default() };
+    let ring = ring::Limits { bytes: 512 << 20, ..ring::Limits::default() };
     let mut publisher = Publisher::bind(ANY, identity()).await.unwrap();
     let options = RecoveryOptions { bind: ANY.into(), ring, spool: None, bounds: Bounds::default() };
     publisher.recover(options, Arc::new(SystemClock)).await.unwrap();
