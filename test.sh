@@ -11,7 +11,7 @@
 # An unset tool means that it could not be had; the test then skips, and says so.
 set -u
 
-STEPS='fmt shell deny clippy illumos install test debian family'
+STEPS='fmt shell deny clippy illumos install test chaos debian family'
 CARGO_DENY_VERSION=0.20.2
 PYTHON_PACKAGES='pyzmq protobuf grpcio-tools duckdb pyarrow pandas'
 ILLUMOS=x86_64-unknown-illumos
@@ -27,6 +27,7 @@ sh test.sh [STEP...]    run all steps, or these, in this order:
   illumos   type check of everything against illumos' real standard library
   install   tests/install: install.sh and packaging, in throw-away copies of this machine's root
   test      cargo test --workspace
+  chaos     tests/chaos.sh for two minutes, with the programs that `test` built: everything is killed and cut off, then counted
   debian    tests/install/debian.sh: from a bare Debian to answers and back, with the programs that `test` built
   family    tests/family: a new family of kstats in a copy of this tree, from a capture to SQL; no collector is edited
 sh test.sh --list       print the names of the steps
@@ -196,6 +197,20 @@ step_test() {
     need_python
     need_dtrace
     cargo test --workspace --locked --no-fail-fast
+}
+
+step_chaos() {
+    # What is not here it says itself.
+    need python3 python3
+    need ip iproute2
+    need nft nftables
+    need redis-server redis-server
+    sc_log=$tools/chaos.log
+    sh tests/chaos.sh --seconds 120 --seed 1 --bin "$CARGO_TARGET_DIR/debug" > "$sc_log" 2>&1
+    sc_code=$?
+    cat "$sc_log"
+    sed -n 's/^.*SKIPPED: //p' "$sc_log" | while read -r sc_what; do skipped "$sc_what"; done
+    return $sc_code
 }
 
 step_debian() {

@@ -182,16 +182,19 @@ async fn what_is_no_request_is_counted_and_ignored() {
 /// A subscriber that takes nothing for so long that the generator's queue for it overflows gets everything in the end.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slow_subscriber_falls_back_on_the_ring() {
-    const FRAMES: u64 = 150_000;
+    const FRAMES: u64 = 300_000;
+    // More than two queues of 100,000 and the sockets between hold, even where tcp_rmem goes up to 32 MiB.
+    let collect = v1::Collect { error: Some("x".repeat(1000)), ..v1::Collect::default() };
+    let mut frame = v1::Frame { collect: vec![collect], ..v1::Frame::default() };
+    let ring = ring::Limits { bytes: 512 << 20, ..ring::Limits::default() };
     let mut publisher = Publisher::bind(ANY, identity()).await.unwrap();
-    let options =
-        RecoveryOptions { bind: ANY.into(), ring: ring::Limits::default(), spool: None, bounds: Bounds::default() };
+    let options = RecoveryOptions { bind: ANY.into(), ring, spool: None, bounds: Bounds::default() };
     publisher.recover(options, Arc::new(SystemClock)).await.unwrap();
     let mut subscriber = subscribe(publisher.endpoint()).await;
     let mut time = 0;
     let first = loop {
         time += 1;
-        publisher.publish(zone("web1"), &mut v1::Frame::default(), time, 1000).await.unwrap();
+        publisher.publish(zone("web1"), &mut frame, time, 1000).await.unwrap();
         publisher.announce(time, 1000).await.unwrap();
         let event = tokio::time::timeout(Duration::from_millis(50), subscriber.next()).await;
         if let Ok(Event::Frame(received)) = event
@@ -202,15 +205,24 @@ async fn a_slow_subscriber_falls_back_on_the_ring() {
     };
     for n in 0..FRAMES {
         time += 1;
-        publisher.publish(zone("web1"), &mut v1::Frame::default(), time, 1000).await.unwrap();
+        publisher.publish(zone("web1"), &mut frame, time, 1000).await.unwrap();
         if n % 100 == 0 {
             publisher.announce(time, 1000).await.unwrap();
             tokio::task::yield_now().await;
         }
     }
-    publisher.announce(time, 1000).await.unwrap();
-    assert!(publisher.bytes_in_memory() < 100 << 20);
-    expect_all(&mut subscriber, first + 1, time).await;
+    assert!(publisher.bytes_in_memory() < ring.bytes);
+    // Ticks go on: an announcement may be dropped like everything else.
+    let ticks = async {
+        loop {
+            publisher.announce(time, 1000).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    tokio::select! {
+        () = expect_all(&mut subscriber, first + 1, time) => {}
+        () = ticks => {}
+    }
     let counters = subscriber.counters();
     assert_eq!((counters.gaps, counters.missing), (0, 0));
     assert!(counters.recovered > 0, "{counters:?}: nothing was dropped, so nothing was tested");

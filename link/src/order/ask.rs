@@ -8,6 +8,7 @@ use zonescope_proto::v1::Absence;
 use super::core::Core;
 use super::host::{Asked, Host, Life};
 use super::patience::TICK;
+use super::stream::Fate;
 use super::{Answer, Fetch, Item, Reason, SessionId};
 
 /// After an answer that told nothing new the next question waits so long.
@@ -21,10 +22,13 @@ impl<T: Item> Core<T> {
             host.contact = now;
             host.ask_after = now + answer.wait.unwrap_or_default();
         }
-        let mut news = false;
+        // A frame for which there is no room yet is no news, but nothing to lose patience over.
+        let (mut news, mut answers) = (false, false);
         for item in answer.frames {
             if item.epoch() == asked.epoch && item.topic().host_id == host_id {
-                news |= self.take(item, None, now);
+                let fate = self.take(item, None, now);
+                news |= fate == Fate::Taken;
+                answers |= fate != Fate::Duplicate;
             }
         }
         if let Some(host) = self.hosts.get_mut(&host_id)
@@ -35,7 +39,7 @@ impl<T: Item> Core<T> {
                 news |= absent(life, zone, *first, *last, *absence);
                 life.note(zone, alive);
             }
-            if news {
+            if news || answers {
                 life.progress = alive;
             }
         }
@@ -103,6 +107,9 @@ impl<T: Item> Core<T> {
 /// Takes note that numbers of a topic will never come. True where that was news.
 fn absent<T: Item>(life: &mut Life<T>, zone: &str, first: u64, last: u64, absence: Absence) -> bool {
     let farewell = life.farewell;
+    if zone.is_empty() {
+        life.look_back = life.look_back.filter(|back| !(first..=last).contains(back));
+    }
     let Some(stream) = life.streams.get_mut(zone) else { return false };
     let reason = match absence {
         Absence::NeverSent => None,

@@ -70,7 +70,7 @@ impl<T: Item> Core<T> {
         for (topic, (epoch, sequence)) in resume {
             let host = core.hosts.entry(topic.host_id.clone()).or_insert_with(|| Host::new(now));
             if host.position(*epoch).is_none() {
-                host.lives.push(Life::new(*epoch, Origin::Followed, Duration::ZERO));
+                host.lives.push(Life::new(*epoch, Origin::Resumed, Duration::ZERO));
             }
             if let Some(life) = host.lives.last_mut() {
                 life.resume(&topic.zone, *sequence, now);
@@ -147,7 +147,7 @@ impl<T: Item> Core<T> {
         if !self.attend(session, host_id, epoch) {
             return false;
         }
-        self.take(item, Some(session), now)
+        self.take(item, Some(session), now) != Fate::Duplicate
     }
 
     /// Makes sure that the epoch of a frame that came by `session` is followed. False where it is over.
@@ -191,19 +191,20 @@ impl<T: Item> Core<T> {
         true
     }
 
-    /// Puts a frame in its place. `session`: by which connection it came; `None` where it was asked for.
-    pub(super) fn take(&mut self, item: T, session: Option<SessionId>, now: Duration) -> bool {
+    /// Puts a frame in its place. `session`: by which connection it came; `None` where it was asked for. What is none of ours
+    /// counts as a duplicate.
+    pub(super) fn take(&mut self, item: T, session: Option<SessionId>, now: Duration) -> Fate {
         let (topic, epoch, sequence) = (item.topic().clone(), item.epoch(), item.sequence());
         let zone = topic.zone.as_str();
-        let Some(host) = self.hosts.get_mut(&topic.host_id) else { return false };
-        let Some(index) = host.position(epoch) else { return false };
+        let Some(host) = self.hosts.get_mut(&topic.host_id) else { return Fate::Duplicate };
+        let Some(index) = host.position(epoch) else { return Fate::Duplicate };
         if sequence == 0 || sequence > MAX_SEQUENCE {
-            return false;
+            return Fate::Duplicate;
         }
         let life = &mut host.lives[index];
         if !life.streams.contains_key(zone) {
             if session.is_none() || self.topics >= MAX_TOPICS {
-                return false;
+                return Fate::Duplicate;
             }
             life.begin(zone, Some(sequence), 0, now);
             self.topics += 1;
@@ -213,31 +214,27 @@ impl<T: Item> Core<T> {
         }
 
         let room = self.held_bytes < self.options.buffer_bytes;
-        let Some(host) = self.hosts.get_mut(&topic.host_id) else { return false };
-        let Some(index) = host.position(epoch) else { return false };
+        let Some(host) = self.hosts.get_mut(&topic.host_id) else { return Fate::Duplicate };
+        let Some(index) = host.position(epoch) else { return Fate::Duplicate };
+        let flows = !host.must_wait(index, zone);
         let (alive, life) = (host.alive, &mut host.lives[index]);
-        let Some(stream) = life.streams.get_mut(zone) else { return false };
-        let (fate, cost) = stream.arrive(sequence, item, room, now);
+        let Some(stream) = life.streams.get_mut(zone) else { return Fate::Duplicate };
+        let (fate, cost) = stream.arrive(sequence, item, room, flows, now);
         self.held_bytes += cost;
         life.note(zone, alive);
         if zone.is_empty() {
             self.without_recovery(&topic.host_id);
         }
-        match fate {
-            Fate::Duplicate => return false,
-            Fate::NoRoom => {
-                self.make_room(&topic.host_id);
-                return session.is_some();
-            }
-            Fate::Taken => {}
+        if fate == Fate::NoRoom {
+            self.make_room(&topic.host_id);
         }
-        // The end of a tick may free what waits.
+        // The end of a tick may free what waits, even if it finds no room itself.
         if zone.is_empty() {
             self.settle(&topic.host_id);
-        } else {
+        } else if fate == Fate::Taken {
             self.hand_out(&topic.host_id, epoch, zone);
         }
-        true
+        fate
     }
 
     /// What a host frame tells, besides being one.
@@ -247,15 +244,18 @@ impl<T: Item> Core<T> {
             self.topics += host.insert_kept(item.epoch(), item.kept_epochs());
         }
         let Some(index) = host.position(item.epoch()) else { return };
-        let (alive, life) = (host.alive, &mut host.lives[index]);
+        let alive = host.alive;
+        host.lives[index].look_back = host.lives[index].look_back.filter(|back| *back > item.sequence());
         for (zone, last) in item.announced() {
             let ours = self.zones.is_empty() || self.zones.contains(zone);
             if !ours || zone.is_empty() {
                 continue;
             }
+            let is_over = host.is_over(index, zone);
+            let life = &mut host.lives[index];
             if !life.streams.contains_key(zone) {
                 // A frame that was asked for tells of a time before we joined.
-                if self.topics >= MAX_TOPICS || (session.is_none() && life.is_being_joined()) {
+                if is_over || self.topics >= MAX_TOPICS || (session.is_none() && life.is_being_joined()) {
                     continue;
                 }
                 life.begin(zone, None, last, now);
@@ -266,6 +266,7 @@ impl<T: Item> Core<T> {
             }
             life.note(zone, alive);
         }
+        let life = &mut host.lives[index];
         if item.farewell() {
             life.farewell = true;
             let zones: Vec<Arc<str>> = life.streams.keys().cloned().collect();

@@ -19,8 +19,10 @@ const RANGES_OF_A_TOPIC: usize = 16;
 pub(super) enum Origin {
     /// We came in the middle: with what comes first.
     Joined,
-    /// We know what was before, in it or in an earlier one: each topic from its first number.
+    /// We heard what was before it: each topic from its first number.
     Followed,
+    /// Our store says how far we were in it: other topics from their first number.
+    Resumed,
 }
 
 /// One epoch of a host: one run of its generator.
@@ -30,6 +32,8 @@ pub(super) struct Life<T> {
     origin: Origin,
     /// A host frame has been seen: whatever is not in it has not begun yet.
     pub(super) baseline: bool,
+    /// We resumed behind this host frame. What it announced was forgotten, so that it is asked for again if no later one comes.
+    pub(super) look_back: Option<u64>,
     /// Its generator has ended.
     pub(super) ended: bool,
     /// Its generator said what its last numbers are.
@@ -51,6 +55,7 @@ impl<T: Item> Life<T> {
             epoch,
             origin,
             baseline: false,
+            look_back: None,
             ended: false,
             farewell: false,
             streams: HashMap::new(),
@@ -61,10 +66,10 @@ impl<T: Item> Life<T> {
         }
     }
 
-    /// Whether its first host frame is to be waited for: only that tells of epochs between the last one we followed and this
-    /// one, which are handed out before it.
+    /// Whether a first host frame, its own or that of a later epoch, is to be waited for: only that tells of epochs
+    /// between the last one we followed and this one, which are handed out before it.
     fn is_held_back(&self) -> bool {
-        self.origin == Origin::Followed && !self.baseline && !self.ended
+        self.origin == Origin::Followed && !self.baseline
     }
 
     /// Begins the stream of a topic that was not heard of before. `first`: the number of the frame that brought it;
@@ -84,6 +89,9 @@ impl<T: Item> Life<T> {
 
     /// Takes up a stream where it was left.
     pub(super) fn resume(&mut self, zone: &str, handed_out: u64, now: Duration) {
+        if zone.is_empty() && handed_out > 0 {
+            self.look_back = Some(handed_out);
+        }
         self.streams.insert(Arc::from(zone), Stream::begin(handed_out.saturating_add(1), now));
     }
 
@@ -115,7 +123,7 @@ impl<T: Item> Life<T> {
             return 0;
         }
         self.progress = alive;
-        let begins = is_news && self.origin == Origin::Followed && !self.streams.contains_key("");
+        let begins = is_news && self.origin != Origin::Joined && !self.streams.contains_key("");
         if begins {
             self.begin("", None, 0, now);
         }
@@ -151,8 +159,9 @@ impl<T: Item> Life<T> {
             if room == 0 {
                 break;
             }
+            let look_back = self.look_back.filter(|_| zone.is_empty());
             for (first, last) in stream.missing(room.min(RANGES_OF_A_TOPIC)) {
-                ranges.push((Arc::clone(zone), first, last));
+                ranges.push((Arc::clone(zone), look_back.map_or(first, |back| back.min(first)), last));
             }
             cursor = Some(Arc::clone(zone));
         }
@@ -227,34 +236,51 @@ impl<T: Item> Host<T> {
         self.contact = now;
     }
 
-    /// Whether a topic of the life at `index` must wait: for its first host frame, or for an earlier, ended life.
+    /// Whether a topic of the life at `index` must wait: for its first host frame, or for an earlier, ended life. The host's
+    /// own topic goes last, when nothing at all is left of the earlier one: who resumes from a position in it need not
+    /// look back.
     pub(super) fn must_wait(&self, index: usize, zone: &str) -> bool {
         let (earlier, this) = self.lives.split_at(index);
         if this.first().is_some_and(Life::is_held_back) {
             return true;
         }
-        // Its host frames may still tell of topics that we had not heard of.
         let unsettled = |life: &Life<T>, zone: &str| life.streams.get(zone).is_some_and(|stream| !stream.is_settled());
-        earlier.iter().any(|life| life.ended && (unsettled(life, zone) || unsettled(life, "")))
+        earlier.iter().filter(|life| life.ended).any(|life| match zone {
+            "" => !life.is_settled(),
+            // Its host frames may still tell of topics that we had not heard of.
+            _ => unsettled(life, zone) || unsettled(life, ""),
+        })
     }
 
     /// Adds epochs that ended before the life of `epoch` began, and that we had not heard of: those of `kept` that are later
-    /// than all that we knew.
+    /// than all that we followed. Then nothing up to that life is held back any more.
     /// Gives how many topics that adds.
     pub(super) fn insert_kept(&mut self, epoch: u64, kept: &[u64]) -> usize {
-        let Some(index) = self.position(epoch).filter(|index| self.lives[*index].is_held_back()) else { return 0 };
-        let known = self.lives.iter().map(|life| life.epoch).filter(|known| *known != epoch);
-        let Some(last) = known.chain(self.closed.iter().copied()).max() else { return 0 };
-        let mut kept: Vec<u64> = kept.iter().copied().filter(|kept| *kept > last && *kept < epoch).collect();
+        if !self.position(epoch).is_some_and(|index| self.lives[index].is_held_back()) {
+            return 0;
+        }
+        let followed = self.lives.iter().filter(|life| !life.is_held_back()).map(|life| life.epoch);
+        let last = followed.chain(self.closed.iter().copied()).max();
+        let mut kept: Vec<u64> = kept.iter().copied().filter(|kept| last.is_some_and(|last| *kept > last)).collect();
+        kept.retain(|kept| *kept < epoch && self.position(*kept).is_none());
         kept.sort_unstable();
-        let count = kept.len();
-        for (i, kept) in kept.into_iter().enumerate() {
-            let mut life = Life::new(kept, Origin::Followed, self.alive);
+        for kept in &kept {
+            let mut life = Life::new(*kept, Origin::Followed, self.alive);
             // Its host frames tell all the rest.
             life.end(self.alive, self.contact, true);
-            self.lives.insert(index + i, life);
+            let later = self.lives.iter().position(|life| life.is_held_back() && life.epoch > *kept);
+            self.lives.insert(later.unwrap_or(self.lives.len()), life);
         }
-        count
+        let until = self.position(epoch).map_or(0, |index| index + 1);
+        self.lives[..until].iter_mut().filter(|life| life.is_held_back()).for_each(|life| life.baseline = true);
+        kept.len()
+    }
+
+    /// Whether our store has a topic in a later life than the one at `index`, which has ended: then nothing is left of it here.
+    pub(super) fn is_over(&self, index: usize, zone: &str) -> bool {
+        let (life, later) = (&self.lives[index], &self.lives[index + 1..]);
+        let has_begun = |life: &Life<T>| life.streams.get(zone).is_some_and(|stream| stream.handed_out() > 0);
+        life.ended && life.origin == Origin::Resumed && later.iter().any(has_begun)
     }
 
     /// Whether frames wait for a first host frame.

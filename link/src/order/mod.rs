@@ -26,6 +26,7 @@
 //! |---|---|
 //! | we join a running generator | topics begin with what comes first; nothing earlier is missed |
 //! | we resume | from the position given. Topics that came meanwhile: from number 1 |
+//! | we resume behind the last host frame of an epoch that has ended | that frame is asked for again, for what it announced; it is not handed out twice |
 //! | new epoch on a connection | the old one has ended. What is missing of it is asked for, then the new one is handed out, from number 1 |
 //! | restart without spool | what is missing of the old epoch is a gap, [`Reason::Restarted`]; unless the old one took leave (SIGTERM), one more gap without end on the host's topic says that nobody knows what else there was |
 //! | several restarts unnoticed, with spool | the epochs between are recovered whole: the host frame names them |

@@ -15,8 +15,9 @@ const FORGET_AFTER: Duration = Duration::from_secs(2 * 3600);
 /// How often to look for what can be forgotten.
 pub(super) const FORGET_EVERY: Duration = Duration::from_secs(600);
 
-/// With the buffer full, a recovery that has told nothing for so long is not waited for any more.
-const PATIENCE_WHEN_FULL: Duration = Duration::from_secs(5);
+/// With the buffer full, a recovery that has told nothing for this part of the time to give up is not waited for any more: by
+/// default 5 s.
+const PATIENCE_WHEN_FULL: u32 = 6;
 
 /// How often to look for whom not to wait for, while the buffer is full.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
@@ -74,9 +75,10 @@ impl<T: Item> Core<T> {
             return;
         }
         host.look_again = alive + LOOK_AGAIN;
+        let patience = self.options.give_up / PATIENCE_WHEN_FULL;
         let silent = |life: &Life<T>, stream: &Stream<T>| {
             let since = stream.waits_since.unwrap_or(alive).max(life.progress);
-            alive.saturating_sub(since) > PATIENCE_WHEN_FULL
+            alive.saturating_sub(since) > patience
         };
         self.give_up(host_id, Reason::Unreachable, silent);
     }

@@ -76,17 +76,26 @@ impl<T: Item> Stream<T> {
         self.touched = now;
     }
 
-    /// Takes a frame. `room` is false where none may wait; one that is next never waits.
-    pub(super) fn arrive(&mut self, sequence: u64, mut item: T, room: bool, now: Duration) -> (Fate, usize) {
+    /// Takes a frame; gives what it costs while it is here. `room`: whether it may wait. `flows`: whether the next one leaves at
+    /// once; then it needs no room.
+    pub(super) fn arrive(
+        &mut self,
+        sequence: u64,
+        mut item: T,
+        room: bool,
+        flows: bool,
+        now: Duration,
+    ) -> (Fate, usize) {
         self.sent(sequence, now);
         if sequence < self.next || self.held.contains_key(&sequence) {
             return (Fate::Duplicate, 0);
         }
-        if sequence != self.next && !room {
+        let waits = sequence != self.next || !flows;
+        if waits && !room {
             return (Fate::NoRoom, 0);
         }
         self.presence(sequence);
-        if sequence != self.next {
+        if waits {
             item.wait();
         }
         let cost = Self::cost(&item);

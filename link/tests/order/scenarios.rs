@@ -219,6 +219,28 @@ fn a_subscriber_that_was_away_while_the_generator_restarted_resumes_across_it() 
 }
 
 #[test]
+fn who_resumes_behind_the_last_host_frame_of_an_epoch_still_learns_what_it_announced() {
+    let directory = tempfile::tempdir().unwrap();
+    let spool = directory.path().join("spool");
+    let mut generator = Generator::start(HOST, 100, 1000, Some(&spool));
+    let mut subscriber = Subscriber::new(Options::default(), 1);
+    subscriber.connected(0);
+    tick(&mut generator, &mut subscriber);
+    // Of the last tick only the host frame arrives; before the rest is asked for both sides end.
+    generator.publish("short-lived");
+    subscriber.deliver(0, [generator.announce(true)]);
+    subscriber.restart();
+    drop(generator);
+    let mut generator = Generator::start(HOST, 200, 1000, Some(&spool));
+    subscriber.connected(0);
+    tick(&mut generator, &mut subscriber);
+    subscriber.recover(&generator);
+    assert_eq!(subscriber.of("short-lived"), ["100:1"]);
+    assert_eq!(subscriber.of(""), ["100:1", "100:2", "200:1"]);
+    assert!(subscriber.gaps().is_empty(), "it took leave: {:?}", subscriber.gaps());
+}
+
+#[test]
 fn another_host_at_the_same_address_is_a_host_of_its_own() {
     let (mut generator, mut subscriber) = joined();
     generator.publish("a");
