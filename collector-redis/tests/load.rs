@@ -26,6 +26,7 @@ fn a_thousand_zones_every_second_cost_little_and_memory_stays_flat() {
     let seconds = wanted("ZONESCOPE_REDIS_LOAD_SECONDS", 10);
     let mut redis = server.client();
     let mut feed = Feed::new("h");
+    feed.keep();
     let collector = Collector::run(&["--connect", &feed.endpoint(), "--redis", &server.url(), "--name", "load"]);
     feed.wait_for_collector();
     let health = |redis: &mut redis::Connection, field: &str| {
