@@ -178,7 +178,7 @@ impl Knowledge {
             match transaction.stored().arrival(header, context.style.keep_ms) {
                 Arrival::Passed => {
                     self.done.passed += 1;
-                    past.pass(frame);
+                    past.pass(*frame);
                 }
                 Arrival::New { id, missing, restart } => {
                     if restart {
@@ -188,7 +188,7 @@ impl Knowledge {
                     self.done.frames += 1;
                     self.done.missing += missing;
                     let writing = Writing { id, missing, recovered, latest: Some(place) == latest };
-                    transaction.frame(past, frame, writing);
+                    transaction.frame(past, *frame, writing);
                 }
             }
         }
@@ -247,7 +247,7 @@ struct Batch {
 
 /// What happened to a zone.
 enum Event {
-    Frame { frame: v1::Frame, recovered: bool },
+    Frame { frame: Box<v1::Frame>, recovered: bool },
     Lost(Lost),
 }
 
@@ -257,7 +257,7 @@ impl Batch {
             Kind::Gap(lost) => Event::Lost(lost),
             // The link has decoded it before; nothing that got here can fail to decode.
             Kind::Zone | Kind::Host => match decode(&held.bytes) {
-                Ok(frame) => Event::Frame { frame, recovered: held.recovered },
+                Ok(frame) => Event::Frame { frame: Box::new(frame), recovered: held.recovered },
                 Err(_) => return outcome.done.push(number),
             },
         };
@@ -278,8 +278,9 @@ impl Batch {
             let host = self.hosts.entry(held.tag).or_default();
             match event {
                 Event::Lost(lost) => host.gaps.push(lost),
-                Event::Frame { frame: v1::Frame { header, announcement, .. }, .. } => {
-                    host.frame = header.map(|header| (header, announcement.len()));
+                Event::Frame { frame, .. } => {
+                    let zones = frame.announcement.len();
+                    host.frame = frame.header.map(|header| (header, zones));
                 }
             }
             return;
