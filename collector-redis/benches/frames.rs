@@ -25,7 +25,7 @@ use zonescope_collector_redis::backlog::{Held, Kind};
 use zonescope_collector_redis::batch::{Context, Knowledge};
 use zonescope_collector_redis::connect::{Connection, Credentials, Target, Topology, address};
 use zonescope_collector_redis::derive::Past;
-use zonescope_collector_redis::encode::{Style, Transaction};
+use zonescope_collector_redis::encode::{Style, Transaction, Writing};
 use zonescope_collector_redis::keys::{self, Keys};
 use zonescope_collector_redis::zone::{Arrival, Stored};
 use zonescope_link::Identity;
@@ -62,7 +62,8 @@ impl Frames {
     fn batch(&mut self, zones: u64, n: u64) -> Vec<(u64, Held)> {
         let held = |zone: u64, sequence: u64, bytes: Bytes| {
             let tag: Arc<str> = keys::tag("h", &format!("zone-{zone:04}")).into();
-            Held { tag, kind: Kind::Zone, epoch: 1, sequence, arrived_ns: 1, interval_ms: 1000, bytes }
+            let (kind, epoch, arrived_ns, interval_ms) = (Kind::Zone, 1, 1, 1000);
+            Held { tag, kind, epoch, sequence, arrived_ns, interval_ms, recovered: false, bytes }
         };
         (0..zones)
             .map(|zone| {
@@ -80,7 +81,7 @@ fn transaction(style: &Style, past: &mut Past, stored: Stored, bytes: &Bytes) ->
     let Arrival::New { id, .. } = transaction.stored().arrival(frame.header.as_ref().unwrap(), style.keep_ms) else {
         unreachable!("frames come in order")
     };
-    transaction.frame(past, frame, id, 0, true);
+    transaction.frame(past, frame, Writing { id, missing: 0, recovered: false, latest: true });
     transaction.finish()
 }
 

@@ -27,7 +27,7 @@ pub enum Kind {
     Zone,
     /// A host frame: the end of a tick.
     Host,
-    /// The word of the link that frames of a zone will never come.
+    /// The word of the link that frames will never come.
     Gap(Lost),
 }
 
@@ -46,6 +46,8 @@ pub struct Held {
     pub arrived_ns: u64,
     /// How often frames of this zone come.
     pub interval_ms: u32,
+    /// It came only when asked for.
+    pub recovered: bool,
     /// The frame as it travelled.
     pub bytes: Bytes,
 }
@@ -135,7 +137,10 @@ impl Backlog {
             }
         };
         let all = self.lost.entry(held.tag).or_default();
-        match all.last_mut().filter(|l| l.epoch == lost.epoch && l.reason == lost.reason && l.last + 1 == lost.first) {
+        let follows = |l: &&mut Lost| {
+            l.epoch == lost.epoch && l.reason == lost.reason && l.last.checked_add(1) == Some(lost.first)
+        };
+        match all.last_mut().filter(follows) {
             Some(previous) => previous.last = lost.last,
             None => all.push(lost),
         }
@@ -217,7 +222,8 @@ mod tests {
     fn held(tag: &str, arrived_s: u64, bytes: usize) -> Held {
         let (bytes, kind) = (Bytes::from(vec![0; bytes]), if tag.ends_with('/') { Kind::Host } else { Kind::Zone });
         let (epoch, sequence) = (1, arrived_s + 1);
-        Held { tag: tag.into(), kind, epoch, sequence, arrived_ns: arrived_s * S, interval_ms: 1000, bytes }
+        let arrived_ns = arrived_s * S;
+        Held { tag: tag.into(), kind, epoch, sequence, arrived_ns, interval_ms: 1000, recovered: false, bytes }
     }
 
     fn numbers(backlog: &Backlog) -> Vec<u64> {

@@ -10,7 +10,8 @@ use zonescope_proto::{decode, v1};
 use crate::backlog::{Held, Kind};
 use crate::connect::Connection;
 use crate::derive::Past;
-use crate::encode::{Style, Transaction};
+use crate::encode::{Style, Transaction, Writing};
+use crate::host::{HostEvents, Sums};
 use crate::keys;
 use crate::resume;
 use crate::trouble::Trouble;
@@ -33,18 +34,13 @@ pub struct Done {
     pub left_out: u64,
 }
 
-/// A host, as its frames and those of its zones show it.
-#[derive(Debug, Default)]
-struct Host {
-    zones: HashSet<Arc<str>>,
-}
-
 /// What is known of everything in Redis, and what derived values need.
 #[derive(Debug, Default)]
 pub struct Knowledge {
     zones: HashMap<Arc<str>, Stored>,
     pasts: HashMap<Arc<str>, Past>,
-    hosts: HashMap<String, Host>,
+    /// Zones of each host, by the host's escaped id.
+    hosts: HashMap<String, HashSet<Arc<str>>>,
     /// What has been done.
     pub done: Done,
 }
@@ -65,9 +61,9 @@ pub struct Context<'a> {
 pub struct Outcome {
     /// Frames that are done with.
     pub done: Vec<u64>,
-    /// Zones whose frames are to be written again, and why.
+    /// Tags of zones and hosts whose frames are to be written again, and why.
     pub failed: HashMap<Arc<str>, Trouble>,
-    /// What went wrong with indexes and hosts.
+    /// What went wrong with the indexes.
     pub trouble: Option<Trouble>,
     /// The first command that Redis refused for good.
     pub refused: Option<String>,
@@ -90,15 +86,10 @@ impl Knowledge {
         self.zones.retain(|_, stored| stored.seen_ms >= oldest_ms);
         let Knowledge { zones, pasts, hosts, .. } = self;
         pasts.retain(|tag, _| zones.contains_key(tag));
-        hosts.retain(|_, host| {
-            host.zones.retain(|tag| zones.contains_key(tag));
-            !host.zones.is_empty()
+        hosts.retain(|_, of_host| {
+            of_host.retain(|tag| zones.contains_key(tag));
+            !of_host.is_empty()
         });
-    }
-
-    /// Whether it is known what Redis holds of the zone.
-    pub fn knows(&self, tag: &str) -> bool {
-        self.zones.contains_key(tag)
     }
 
     /// Zones that are remembered.
@@ -106,7 +97,7 @@ impl Knowledge {
         self.zones.len()
     }
 
-    /// Writes `frames`. `lost` says what our own backlog has lost of a zone before them.
+    /// Writes `frames`. `lost` says what our own backlog has lost of a zone or host before them.
     pub async fn write(
         &mut self,
         connection: &Connection,
@@ -128,8 +119,12 @@ impl Knowledge {
                 transactions.push((Arc::clone(tag), pipe));
             }
         }
-        let sides = self.sides(context, &batch);
-        self.send(connection, transactions, sides, &mut outcome).await;
+        for (tag, events) in &mut batch.hosts {
+            events.gaps.splice(..0, lost(tag));
+            let host = keys::host_of(tag).unwrap_or(tag);
+            transactions.push((Arc::clone(tag), events.transaction(context.style, host, self.sums(host))));
+        }
+        self.send(connection, transactions, batch.indexes(context.style), &mut outcome).await;
 
         let failed = &outcome.failed;
         outcome.done.extend(batch.numbers.iter().filter(|(tag, _)| !failed.contains_key(tag)).map(|(_, n)| n));
@@ -161,27 +156,29 @@ impl Knowledge {
         let stored = self.zones.remove(tag).unwrap_or_default();
         let mut transaction = Transaction::new(context.style, Arc::clone(tag), stored, context.keep_ms, context.now_ms);
         let past = self.pasts.entry(Arc::clone(tag)).or_default();
-        let latest = events.iter().rposition(|event| matches!(event, Event::Frame(_)));
+        let latest = events.iter().rposition(|event| matches!(event, Event::Frame { .. }));
+        let of_host = tag.split_once('/').map_or("", |(host, _)| host);
+        match self.hosts.get_mut(of_host) {
+            Some(zones) if zones.contains(tag) => {}
+            Some(zones) => drop(zones.insert(Arc::clone(tag))),
+            None => drop(self.hosts.insert(of_host.to_owned(), [Arc::clone(tag)].into())),
+        }
         for lost in lost {
             self.done.missing += transaction.lost(lost);
         }
         for (place, event) in events.into_iter().enumerate() {
-            let frame = match event {
-                Event::Frame(frame) => frame,
+            let (frame, recovered) = match event {
+                Event::Frame { frame, recovered } => (frame, recovered),
                 Event::Lost(lost) => {
                     self.done.missing += transaction.lost(lost);
                     continue;
                 }
             };
             let Some(header) = &frame.header else { continue };
-            let host = self.hosts.entry(header.host_id.clone()).or_default();
-            if !host.zones.contains(tag) {
-                host.zones.insert(Arc::clone(tag));
-            }
             match transaction.stored().arrival(header, context.style.keep_ms) {
                 Arrival::Passed => {
                     self.done.passed += 1;
-                    past.pass(frame);
+                    past.pass(*frame);
                 }
                 Arrival::New { id, missing, restart } => {
                     if restart {
@@ -190,7 +187,8 @@ impl Knowledge {
                     }
                     self.done.frames += 1;
                     self.done.missing += missing;
-                    transaction.frame(past, frame, id, missing, Some(place) == latest);
+                    let writing = Writing { id, missing, recovered, latest: Some(place) == latest };
+                    transaction.frame(past, *frame, writing);
                 }
             }
         }
@@ -200,54 +198,27 @@ impl Knowledge {
         pipe
     }
 
-    /// What lies outside of zones: indexes and hosts. Written over and over, it needs no transaction.
-    fn sides(&self, context: Context<'_>, batch: &Batch) -> Vec<Cmd> {
-        let keys = &context.style.keys;
-        let mut sides = Vec::new();
-        let mut index = |key: String, members: &mut dyn Iterator<Item = (&str, u64)>| {
-            let mut zadd = cmd("ZADD");
-            zadd.arg(&key).arg("GT");
-            let mut count = 0;
-            for (member, seen_ms) in members {
-                zadd.arg(seen_ms).arg(member);
-                count += 1;
-            }
-            if count > 0 {
-                sides.push(zadd);
-                sides.push(context.style.expire_command(&key));
-            }
-        };
-        index(keys.zones(), &mut batch.seen.iter().map(|(tag, ms)| (&**tag, *ms)));
-        index(keys.hosts(), &mut batch.hosts_seen.iter().map(|(host, ms)| (host.as_str(), *ms)));
-        for HostFrame { header, zones: announced } in &batch.hosts {
-            let zones = self.hosts.get(&header.host_id).into_iter().flat_map(|h| &h.zones);
-            let (frames, missing) = zones
-                .filter_map(|tag| self.zones.get(tag))
-                .fold((0, 0), |(frames, missing), stored| (frames + stored.frames, missing + stored.missing));
-            let key = keys.host(&header.host_id);
-            let mut hset = cmd("HSET");
-            hset.arg(&key).arg("host").arg(&header.host).arg("host_id").arg(&header.host_id);
-            hset.arg("time").arg(header.time / 1_000_000).arg("interval_ms").arg(header.interval_ms);
-            hset.arg("epoch").arg(header.epoch).arg("sequence").arg(header.sequence).arg("zones").arg(*announced);
-            hset.arg("frames").arg(frames).arg("missing").arg(missing);
-            hset.arg("completeness").arg(completeness(frames, missing));
-            sides.push(hset);
-            sides.push(context.style.expire_command(&key));
-        }
-        sides
+    /// How complete the frames of a host's zones are.
+    fn sums(&self, host: &str) -> Sums {
+        let zones = self.hosts.get(host).into_iter().flatten().filter_map(|tag| self.zones.get(tag));
+        zones.fold(Sums::default(), |sums, zone| Sums {
+            frames: sums.frames + zone.frames,
+            recovered: sums.recovered + zone.recovered,
+            missing: sums.missing + zone.missing,
+        })
     }
 
     async fn send(
         &mut self,
         connection: &Connection,
         transactions: Vec<(Arc<str>, Pipeline)>,
-        sides: Vec<Cmd>,
+        indexes: Vec<Cmd>,
         outcome: &mut Outcome,
     ) {
-        let zones = join_all(transactions.iter().map(|(_, pipe)| connection.pipeline(pipe)));
-        let sides = join_all(sides.iter().map(|side| connection.command(side)));
-        let (zones, sides) = futures::future::join(zones, sides).await;
-        for ((tag, _), answers) in transactions.iter().zip(zones) {
+        let all = join_all(transactions.iter().map(|(_, pipe)| connection.pipeline(pipe)));
+        let indexes = join_all(indexes.iter().map(|index| connection.command(index)));
+        let (all, indexes) = futures::future::join(all, indexes).await;
+        for ((tag, _), answers) in transactions.iter().zip(all) {
             match answers.and_then(executed) {
                 Ok(Executed { repeated, refused, why }) => {
                     self.done.repeated += repeated;
@@ -259,14 +230,8 @@ impl Knowledge {
                 }
             }
         }
-        outcome.trouble = sides.into_iter().find_map(Result::err);
+        outcome.trouble = indexes.into_iter().find_map(Result::err);
     }
-}
-
-/// `0.999998`: the share of frames that came.
-fn completeness(frames: u64, missing: u64) -> String {
-    let all = frames + missing;
-    format!("{:.6}", if all == 0 { 1.0 } else { frames as f64 / all as f64 })
 }
 
 /// The frames of a batch, sorted.
@@ -274,7 +239,7 @@ fn completeness(frames: u64, missing: u64) -> String {
 struct Batch {
     zones: Vec<(Arc<str>, Vec<Event>)>,
     places: HashMap<Arc<str>, usize>,
-    hosts: Vec<HostFrame>,
+    hosts: HashMap<Arc<str>, HostEvents>,
     numbers: Vec<(Arc<str>, u64)>,
     seen: HashMap<Arc<str>, u64>,
     hosts_seen: HashMap<String, u64>,
@@ -282,13 +247,8 @@ struct Batch {
 
 /// What happened to a zone.
 enum Event {
-    Frame(v1::Frame),
+    Frame { frame: Box<v1::Frame>, recovered: bool },
     Lost(Lost),
-}
-
-struct HostFrame {
-    header: v1::Header,
-    zones: usize,
 }
 
 impl Batch {
@@ -297,25 +257,58 @@ impl Batch {
             Kind::Gap(lost) => Event::Lost(lost),
             // The link has decoded it before; nothing that got here can fail to decode.
             Kind::Zone | Kind::Host => match decode(&held.bytes) {
-                Ok(frame) => Event::Frame(frame),
+                Ok(frame) => Event::Frame { frame: Box::new(frame), recovered: held.recovered },
                 Err(_) => return outcome.done.push(number),
             },
         };
         self.numbers.push((Arc::clone(&held.tag), number));
-        if let Event::Frame(v1::Frame { header: Some(header), announcement, .. }) = &event {
+        if let Event::Frame { .. } = &event {
             let arrived_ms = held.arrived_ns / 1_000_000;
-            self.hosts_seen.insert(keys::escape(&header.host_id).into_owned(), arrived_ms);
-            if held.kind == Kind::Host {
-                self.hosts.push(HostFrame { header: header.clone(), zones: announcement.len() });
-                return;
+            if let Some((host, zone)) = held.tag.split_once('/') {
+                match self.hosts_seen.get_mut(host) {
+                    Some(seen) => *seen = arrived_ms,
+                    None => drop(self.hosts_seen.insert(host.to_owned(), arrived_ms)),
+                }
+                if !zone.is_empty() {
+                    self.seen.insert(Arc::clone(&held.tag), arrived_ms);
+                }
             }
-            self.seen.insert(Arc::clone(&held.tag), arrived_ms);
+        }
+        if keys::host_of(&held.tag).is_some() {
+            let host = self.hosts.entry(held.tag).or_default();
+            match event {
+                Event::Lost(lost) => host.gaps.push(lost),
+                Event::Frame { frame, .. } => {
+                    let zones = frame.announcement.len();
+                    host.frame = frame.header.map(|header| (header, zones));
+                }
+            }
+            return;
         }
         let place = *self.places.entry(Arc::clone(&held.tag)).or_insert_with(|| {
             self.zones.push((held.tag, Vec::new()));
             self.zones.len() - 1
         });
         self.zones[place].1.push(event);
+    }
+
+    /// Who was seen when. Written over and over, the indexes need no transaction.
+    fn indexes(&self, style: &Style) -> Vec<Cmd> {
+        let zones = self.seen.iter().map(|(tag, ms)| (&**tag, *ms)).collect::<Vec<_>>();
+        let hosts = self.hosts_seen.iter().map(|(host, ms)| (host.as_str(), *ms)).collect();
+        let mut commands = Vec::new();
+        for (key, members) in [(style.keys.zones(), zones), (style.keys.hosts(), hosts)] {
+            if members.is_empty() {
+                continue;
+            }
+            let mut zadd = cmd("ZADD");
+            zadd.arg(&key).arg("GT");
+            for (member, seen_ms) in members {
+                zadd.arg(seen_ms).arg(member);
+            }
+            commands.extend([zadd, style.expire_command(&key)]);
+        }
+        commands
     }
 }
 

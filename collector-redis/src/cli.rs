@@ -19,23 +19,32 @@ Examples:
 
 docs/REDIS.md names every key.";
 
+// A paragraph a line: clap breaks them where the terminal ends.
 const RUN_HELP: &str = "\
-The latest values of every zone are hashes, its recent past are streams, and each tick is announced on a channel; everything
-expires. Redis 6.2 and newer and Valkey will do, without modules: one server, a master named by Sentinels, or a cluster.
+The latest values of every zone are hashes, its recent past are streams, and each tick is announced on a channel; everything expires. \
+Redis 6.2 and newer and Valkey will do, without modules: one server, a master named by Sentinels, or a cluster.
 
-Redis may be away: frames wait, as many as --backlog holds, and are written once when it is back. Beyond that the oldest are
-dropped, and are on record as gaps. SIGTERM and SIGINT write what waits and leave; SIGHUP reads the configuration again and
-takes over whom to connect to and which zones to take.
+It goes on where Redis says that it was: what it missed while it was away is asked for at the generators. Redis may be away too: \
+frames wait, as many as --backlog holds, and are written once when it is back. Beyond that the oldest are dropped, and are \
+on record as gaps.
 
-The password comes from the configuration, from the file that --password-file names, or from the variable
-ZONESCOPE_REDIS_PASSWORD; never from the command line, which everybody on the machine can see.
+SIGTERM and SIGINT write what waits and leave; SIGHUP reads the configuration again and takes over whom to connect to and \
+which zones to take.
+
+The password comes from the variable ZONESCOPE_REDIS_PASSWORD, from the file that --password-file names, or from the \
+configuration; never from the command line, which everybody on the machine can see.
 
 Examples:
-  zonescope-collector-redis run --connect tcp://10.0.0.5:7211,tcp://10.0.0.6:7211 --keep 2h --max-memory 4GiB
-  zonescope-collector-redis run --redis rediss://redis.example:6380 --tls-ca /etc/ssl/own-ca.pem --password-file /etc/zonescope/redis.password
+  zonescope-collector-redis run --connect tcp://10.0.0.5:7211,tcp://10.0.0.6:7211 --keep 2h
+  zonescope-collector-redis run --redis rediss://redis.example:6380 --tls-ca own-ca.pem
+  zonescope-collector-redis run --username zonescope --password-file /etc/zonescope/redis.password
   zonescope-collector-redis run --cluster --redis redis://10.0.0.1:7000,redis://10.0.0.2:7000
-  zonescope-collector-redis run --sentinel mymaster --redis redis://10.0.0.1:26379,redis://10.0.0.2:26379
+  zonescope-collector-redis run --sentinel mymaster --redis redis://10.0.0.1:26379
   zonescope-collector-redis run --redis unix:///run/redis/redis.sock --zone web1 --zone web2";
+
+const TOP_HELP: &str = "\
+Zones that have been seen within the last ten seconds, the one that hurts most first. It reads Redis only: `run` has to write to the same \
+server, with the same --prefix.";
 
 /// Subscribes to generators, and keeps the live state and recent past of every zone in Redis.
 #[derive(Debug, Parser)]
@@ -54,6 +63,7 @@ pub enum Command {
     #[command(after_help = RUN_HELP)]
     Run(Box<RunArguments>),
     /// Show who hurts most, live, from Redis
+    #[command(after_help = TOP_HELP)]
     Top(TopArguments),
     /// Print completions for a shell
     Completions {
@@ -78,6 +88,9 @@ pub struct RedisArguments {
     /// The addresses are Sentinels, and this is the name of the master
     #[arg(long, value_name = "NAME")]
     pub sentinel: Option<String>,
+    /// ACL user [default: the server's default user]
+    #[arg(long, value_name = "NAME")]
+    pub username: Option<String>,
     /// A file whose first line is the password
     #[arg(long, value_name = "FILE")]
     pub password_file: Option<PathBuf>,

@@ -125,6 +125,7 @@ fn with(written: Config, arguments: &RunArguments) -> Config {
         prefix: redis.prefix.or(written.prefix),
         cluster: redis.cluster || written.cluster,
         sentinel: redis.sentinel.or(written.sentinel),
+        username: redis.username.or(written.username),
         password_file: redis.password_file.or(written.password_file),
         tls_ca: redis.tls_ca.or(written.tls_ca),
         keep: keep.or(written.keep),

@@ -17,6 +17,7 @@ use zonescope_proto::{FAMILIES, Kind, v1};
 use crate::derive::{Past, Step};
 use crate::keys::{Keys, USE_TABLE};
 use crate::limits::CUSTOM_TABLES;
+use crate::minute::Minute;
 use crate::rows::{self, Cell, Data, Row};
 use crate::zone::{EntryId, Lost, Position, Stored, Table};
 
@@ -72,6 +73,10 @@ pub struct Transaction<'a> {
     now_ms: u64,
     pipe: Pipeline,
     announcements: Vec<Cmd>,
+    /// Where the position has moved.
+    moved: bool,
+    /// Of the frame that becomes the latest state.
+    header: Option<v1::Header>,
     /// Custom rows left out, the zone having too many tables.
     pub left_out: u64,
 }
@@ -83,7 +88,20 @@ struct Latest {
     hset: Cmd,
 }
 
-/// How one frame is written.
+/// What is to be known of a frame to write it.
+#[derive(Debug, Clone, Copy)]
+pub struct Writing {
+    /// Where its entries begin.
+    pub id: EntryId,
+    /// So many frames before it never came, and nobody has said why.
+    pub missing: u64,
+    /// It came only when asked for.
+    pub recovered: bool,
+    /// It becomes the latest state.
+    pub latest: bool,
+}
+
+/// Where one frame is written.
 struct Place<'f> {
     header: &'f v1::Header,
     id: EntryId,
@@ -98,13 +116,26 @@ impl<'a> Transaction<'a> {
         stored.seen_ms = now_ms;
         let mut pipe = redis::pipe();
         pipe.add_command(cmd("MULTI"));
-        Transaction { style, tag, stored, keep_ms, now_ms, pipe, announcements: Vec::new(), left_out: 0 }
+        let announcements = Vec::new();
+        Transaction {
+            style,
+            tag,
+            stored,
+            keep_ms,
+            now_ms,
+            pipe,
+            announcements,
+            moved: false,
+            header: None,
+            left_out: 0,
+        }
     }
 
     /// Begins history anew: what is there lies in a future that is no more.
     pub fn restart(&mut self) {
         let mut del = cmd("DEL");
-        del.arg(self.style.keys.of(&self.tag, "gaps"));
+        del.arg(self.style.keys.of(&self.tag, "gaps")).arg(self.style.keys.of(&self.tag, "completeness"));
+        self.stored.minute = Minute::default();
         for (table, state) in &mut self.stored.tables {
             del.arg(self.style.keys.history(&self.tag, table));
             state.refresh_history_ms = 0;
@@ -112,10 +143,10 @@ impl<'a> Transaction<'a> {
         self.pipe.add_command(del);
     }
 
-    /// Writes a frame at `id`; with `latest` it becomes the latest state. `missing` frames before it never came, and nobody has
-    /// said why.
-    pub fn frame(&mut self, past: &mut Past, frame: v1::Frame, id: EntryId, missing: u64, latest: bool) {
+    /// Writes a frame.
+    pub fn frame(&mut self, past: &mut Past, frame: v1::Frame, writing: Writing) {
         let Some(header) = frame.header.clone() else { return };
+        let Writing { id, missing, recovered, latest } = writing;
         if missing > 0 {
             let (first, last) = (header.sequence - missing, header.sequence - 1);
             self.lost(Lost { epoch: header.epoch, first, last, reason: "unknown" });
@@ -134,13 +165,17 @@ impl<'a> Transaction<'a> {
             self.latest(tables);
         }
         self.stored.frames += 1;
-        self.stored.advance(Position { epoch: header.epoch, sequence: header.sequence, id });
-        if latest {
-            self.zone(&header);
-        } else {
-            self.position();
+        self.stored.recovered += u64::from(recovered);
+        self.stored.interval_ms = header.interval_ms;
+        if let Some(ended) = self.stored.minute.frame(id.ms, recovered) {
+            self.completeness(ended);
         }
+        self.stored.advance(Position { epoch: header.epoch, sequence: header.sequence, id });
+        self.moved = true;
         self.announce(&header, id);
+        if latest {
+            self.header = Some(header);
+        }
     }
 
     /// Puts on record that frames will never come. Gives how many of them are news.
@@ -149,6 +184,11 @@ impl<'a> Transaction<'a> {
         let Some(last) = self.stored.position.filter(|_| news > 0) else { return 0 };
         let from = lost.last + 1 - news;
         self.stored.missing += news;
+        self.moved = true;
+        let interval_ms = self.stored.interval_ms;
+        for ended in self.stored.minute.gap(last.id.ms + u64::from(interval_ms), interval_ms, news) {
+            self.completeness(ended);
+        }
         self.stored.advance(Position { epoch: lost.epoch, sequence: lost.last, ..last });
         let gaps = self.style.keys.of(&self.tag, "gaps");
         let id = last.id.of_gap(from);
@@ -157,8 +197,18 @@ impl<'a> Transaction<'a> {
         xadd.arg("epoch").arg(lost.epoch).arg("reason").arg(lost.reason);
         self.pipe.add_command(xadd);
         self.style.expire(&mut self.pipe, &gaps);
-        self.position();
         news
+    }
+
+    /// A minute that has ended becomes an entry.
+    fn completeness(&mut self, minute: Minute) {
+        let key = self.style.keys.of(&self.tag, "completeness");
+        let id = EntryId { ms: minute.start_ms, row: 0 };
+        let mut xadd = self.xadd(&key, id, id.of_row(0), true);
+        xadd.arg("expected").arg(minute.expected()).arg("received").arg(minute.received);
+        xadd.arg("recovered").arg(minute.recovered).arg("missing").arg(minute.missing);
+        self.pipe.add_command(xadd);
+        self.style.expire(&mut self.pipe, &key);
     }
 
     /// What Redis will hold once this is done.
@@ -168,6 +218,9 @@ impl<'a> Transaction<'a> {
 
     /// The commands, and what Redis holds once they are done. The last answer is that of EXEC.
     pub fn finish(mut self) -> (Pipeline, Stored) {
+        if self.moved {
+            self.zone();
+        }
         if self.style.due(&mut self.stored.refresh_ms, self.now_ms) {
             self.forget_tables();
             let tables = self.style.keys.of(&self.tag, "tables");
@@ -330,26 +383,24 @@ impl<'a> Transaction<'a> {
         }
     }
 
-    /// Who the zone is, and where we are.
-    fn zone(&mut self, header: &v1::Header) {
-        let none = v1::Zone::default();
-        let zone = header.zone.as_ref().unwrap_or(&none);
-        let mut hset = cmd("HSET");
-        hset.arg(self.style.keys.of(&self.tag, "zone"));
-        hset.arg("host").arg(&header.host).arg("host_id").arg(&header.host_id);
-        hset.arg("zone").arg(&zone.name).arg("zone_id").arg(zone.id).arg("brand").arg(&zone.brand);
-        hset.arg("boot_time").arg(zone.boot_time).arg("uuid").arg(&zone.uuid).arg("state").arg(&zone.state);
-        hset.arg("interval_ms").arg(header.interval_ms).arg("time").arg(header.time / 1_000_000);
-        self.pipe.add_command(hset);
-        self.position();
-    }
-
-    fn position(&mut self) {
+    /// Who the zone is, where we are, and how complete what we have is.
+    fn zone(&mut self) {
         let Some(Position { epoch, sequence, id }) = self.stored.position else { return };
         let mut hset = cmd("HSET");
         hset.arg(self.style.keys.of(&self.tag, "zone"));
+        if let Some(header) = &self.header {
+            let none = v1::Zone::default();
+            let zone = header.zone.as_ref().unwrap_or(&none);
+            hset.arg("host").arg(&header.host).arg("host_id").arg(&header.host_id);
+            hset.arg("zone").arg(&zone.name).arg("zone_id").arg(zone.id).arg("brand").arg(&zone.brand);
+            hset.arg("boot_time").arg(zone.boot_time).arg("uuid").arg(&zone.uuid).arg("state").arg(&zone.state);
+            hset.arg("interval_ms").arg(header.interval_ms).arg("time").arg(header.time / 1_000_000);
+        }
         hset.arg("epoch").arg(epoch).arg("sequence").arg(sequence).arg("id").arg(id.of_row(0));
-        hset.arg("frames").arg(self.stored.frames).arg("missing").arg(self.stored.missing);
+        let Stored { frames, recovered, missing, minute, .. } = &self.stored;
+        hset.arg("frames").arg(*frames).arg("recovered").arg(*recovered).arg("missing").arg(*missing);
+        hset.arg("minute").arg(minute.start_ms).arg("minute_received").arg(minute.received);
+        hset.arg("minute_recovered").arg(minute.recovered).arg("minute_missing").arg(minute.missing);
         if !self.stored.former.is_empty() {
             let former: Vec<String> = self.stored.former.iter().map(u64::to_string).collect();
             hset.arg("former_epochs").arg(former.join(" "));

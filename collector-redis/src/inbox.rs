@@ -39,11 +39,10 @@ impl Inbox {
                     sequence: header.sequence,
                     arrived_ns,
                     interval_ms: header.interval_ms,
+                    recovered: received.recovered,
                     bytes: received.bytes,
                 }
             }
-            // Of host frames nothing is stored that the next one does not say again.
-            Event::Gap(gap) if gap.topic.zone.is_empty() || gap.count().is_none() => return,
             Event::Gap(gap) => {
                 let lost = Lost { epoch: gap.epoch, first: gap.first, last: gap.last, reason: gap.reason.as_str() };
                 Held {
@@ -53,6 +52,7 @@ impl Inbox {
                     sequence: gap.last,
                     arrived_ns,
                     interval_ms: 0,
+                    recovered: false,
                     bytes: Bytes::new(),
                 }
             }

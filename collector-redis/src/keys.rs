@@ -4,11 +4,13 @@
 //! zonescope:hosts                               sorted set: host ids by last seen
 //! zonescope:zones                               sorted set: zones by last seen
 //! zonescope:{HOST}:host                         hash: the host, and how complete its frames are
+//! zonescope:{HOST}:gaps                         stream: host frames that never came
 //! zonescope:{HOST/ZONE}:zone                    hash: the zone, and where in its sequence we are
 //! zonescope:{HOST/ZONE}:tables                  set: the tables that the zone has
 //! zonescope:{HOST/ZONE}:latest:TABLE            hash: the values of the last tick
 //! zonescope:{HOST/ZONE}:history:TABLE           stream: the values of the recent past
 //! zonescope:{HOST/ZONE}:gaps                    stream: frames that never came
+//! zonescope:{HOST/ZONE}:completeness            stream: of each minute, how many frames came and did not
 //! zonescope:{HOST/ZONE}:tick                    channel: announces each tick
 //! zonescope:collector:NAME                      hash: the collector itself
 //! ```
@@ -52,17 +54,8 @@ impl Keys {
         format!("{}:zones", self.prefix)
     }
 
-    /// The host.
-    pub fn host(&self, host_id: &str) -> String {
-        format!("{}:{{{}}}:host", self.prefix, escape(host_id))
-    }
-
-    /// The host whose id stands escaped in the index of hosts.
-    pub fn host_of(&self, escaped: &str) -> String {
-        format!("{}:{{{escaped}}}:host", self.prefix)
-    }
-
-    /// A key of the zone that has this tag: `zone`, `tables`, `gaps`, `tick`.
+    /// A key of the zone that has this tag: `zone`, `tables`, `gaps`, `completeness`, `tick`; or of a host, whose tag is its
+    /// escaped id: `host`, `gaps`.
     pub fn of(&self, tag: &str, what: &str) -> String {
         format!("{}:{{{tag}}}:{what}", self.prefix)
     }
@@ -83,9 +76,14 @@ impl Keys {
     }
 }
 
-/// The tag of a zone: `HOST/ZONE`, both escaped.
+/// The tag of a zone: `HOST/ZONE`, both escaped. Of a host's own frames, whose zone has no name: `HOST/`.
 pub fn tag(host_id: &str, zone: &str) -> String {
     format!("{}/{}", escape(host_id), escape(zone))
+}
+
+/// The escaped id of the host whose own frames have this tag; `None` for a zone's.
+pub fn host_of(tag: &str) -> Option<&str> {
+    tag.strip_suffix('/')
 }
 
 /// The name of a table of a user's own: escaped, and with `custom_` before it where one of ours has that name.
@@ -143,7 +141,7 @@ mod tests {
         let keys = Keys::new("zonescope");
         let tag = tag("44454c4c-3900", "web1.example");
         assert_eq!(keys.latest(&tag, "cpu"), "zonescope:{44454c4c-3900/web1.example}:latest:cpu");
-        assert_eq!(keys.host("44454c4c-3900"), "zonescope:{44454c4c-3900}:host");
+        assert_eq!(keys.of("44454c4c-3900", "host"), "zonescope:{44454c4c-3900}:host");
     }
 
     #[test]

@@ -34,6 +34,9 @@ pub const SQUEEZED_LEAST: Duration = Duration::from_secs(10);
 /// Tables of users' own that one zone may have; what is beyond is left out and counted.
 pub const CUSTOM_TABLES: usize = 64;
 
+/// Gaps of a host's own frames that are remembered. Each is a restart of its generator or an outage: this is months of bad luck.
+pub const HOST_GAPS: usize = 1000;
+
 /// Connecting takes no longer, name resolution and TLS included.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// A server that does not answer a batch for so long is taken for gone.

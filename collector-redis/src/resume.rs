@@ -95,7 +95,7 @@ async fn topics(connection: &Connection, keys: &Keys, now_ms: u64) -> Result<Has
     let hosts: Vec<String> = from_redis_value(connection.command(&zrange).await?).unwrap_or_default();
     for host in hosts {
         let mut hmget = cmd("HMGET");
-        hmget.arg(keys.host_of(&host)).arg(&["host_id", "epoch", "sequence"]);
+        hmget.arg(keys.of(&host, "host")).arg(&["host_id", "epoch", "sequence"]);
         let fields: Vec<Option<String>> = from_redis_value(connection.command(&hmget).await?).unwrap_or_default();
         if let [Some(host), Some(epoch), Some(sequence)] = fields.as_slice()
             && let (Ok(topic), Ok(epoch), Ok(sequence)) = (Topic::new("", host), epoch.parse(), sequence.parse())

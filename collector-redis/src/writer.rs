@@ -185,11 +185,8 @@ impl Writer {
         self.batch_us = u64::try_from(now.elapsed().as_micros()).unwrap_or(u64::MAX);
 
         let done = std::mem::take(&mut outcome.done);
-        for tag in self.aside.keys().filter(|tag| !outcome.failed.contains_key(*tag)).cloned().collect::<Vec<_>>() {
-            if self.knowledge.knows(&tag) {
-                self.aside.remove(&tag);
-            }
-        }
+        // Whose time had come was in this batch.
+        self.aside.retain(|tag, aside| aside.until > now || outcome.failed.contains_key(tag));
         self.inbox.backlog().acknowledge(done, self.clock.now_ns());
         if let Some(why) = outcome.refused.take() {
             tracing::warn!(refused = self.knowledge.done.refused, "Redis refused a command for good: {why}");

@@ -22,6 +22,7 @@ use redis::{Value, from_redis_value};
 use zonescope_proto::v1;
 
 use crate::keys::Keys;
+use crate::minute::Minute;
 
 /// Rows of ticks that have one millisecond in common are this far apart. No frame has as many rows.
 const ROWS_APART: u64 = 1 << 32;
@@ -90,10 +91,17 @@ pub struct Lost {
     pub epoch: u64,
     /// The first.
     pub first: u64,
-    /// The last.
+    /// The last; `u64::MAX` where nobody knows, which happens to hosts' own frames only.
     pub last: u64,
     /// Why: the link's word, or `backlog_full` or `unknown`.
     pub reason: &'static str,
+}
+
+impl Lost {
+    /// How many; `None` where nobody knows.
+    pub fn count(&self) -> Option<u64> {
+        (self.last != u64::MAX).then(|| self.last - self.first + 1)
+    }
 }
 
 /// What is known of a table in Redis.
@@ -112,7 +120,22 @@ pub struct Table {
 }
 
 /// The fields of a zone's hash that are read again.
-const FIELDS: [&str; 8] = ["epoch", "sequence", "id", "frames", "missing", "former_epochs", "host_id", "zone"];
+const FIELDS: [&str; 14] = [
+    "epoch",
+    "sequence",
+    "id",
+    "frames",
+    "missing",
+    "former_epochs",
+    "host_id",
+    "zone",
+    "recovered",
+    "interval_ms",
+    "minute",
+    "minute_received",
+    "minute_recovered",
+    "minute_missing",
+];
 /// Former epochs that are remembered: a generator that is started more often within a batch is beyond help.
 const FORMER: usize = 8;
 
@@ -127,8 +150,14 @@ pub struct Stored {
     pub former: Vec<u64>,
     /// Frames stored since Redis has known the zone.
     pub frames: u64,
+    /// Frames of these that came only when asked for.
+    pub recovered: u64,
     /// Frames that never came.
     pub missing: u64,
+    /// The minute that runs.
+    pub minute: Minute,
+    /// How often frames come.
+    pub interval_ms: u32,
     /// Its tables.
     pub tables: HashMap<Cow<'static, str>, Table>,
     /// When we last had to do with it, ms.
@@ -164,6 +193,14 @@ impl Stored {
             missing: number(4).unwrap_or(0),
             former: text(5).unwrap_or_default().split(' ').filter_map(|e| e.parse().ok()).collect(),
             names: text(6).zip(text(7)).map(|(host, zone)| (host.to_owned(), zone.to_owned())),
+            recovered: number(8).unwrap_or(0),
+            interval_ms: number(9).and_then(|ms| ms.try_into().ok()).unwrap_or(0),
+            minute: Minute {
+                start_ms: number(10).unwrap_or(0),
+                received: number(11).unwrap_or(0),
+                recovered: number(12).unwrap_or(0),
+                missing: number(13).unwrap_or(0),
+            },
             tables: tables.into_iter().map(table).collect(),
             ..Stored::default()
         }

@@ -1,7 +1,8 @@
 //! 1,000 zones at one frame a second with 130 values each: what it costs.
 //!
 //! Ten seconds by default, to see that it works; the real measurement is
-//! `ZONESCOPE_REDIS_LOAD_SECONDS=600 cargo test --release -p zonescope-collector-redis --test load -- --nocapture`.
+//! `ZONESCOPE_REDIS_LOAD_SECONDS=600 cargo test -p zonescope-collector-redis --test load -- --nocapture`, with `--release` for what is
+//! installed. What counts is CPU time of the collector's process, so that a busy machine does not matter much.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -26,6 +27,7 @@ fn a_thousand_zones_every_second_cost_little_and_memory_stays_flat() {
     let seconds = wanted("ZONESCOPE_REDIS_LOAD_SECONDS", 10);
     let mut redis = server.client();
     let mut feed = Feed::new("h");
+    feed.keep();
     let collector = Collector::run(&["--connect", &feed.endpoint(), "--redis", &server.url(), "--name", "load"]);
     feed.wait_for_collector();
     let health = |redis: &mut redis::Connection, field: &str| {
@@ -63,7 +65,7 @@ fn a_thousand_zones_every_second_cost_little_and_memory_stays_flat() {
         health(&mut redis, "batch_us") / 1e3
     );
     assert_eq!(health(&mut redis, "missing"), 0.0);
-    if !cfg!(debug_assertions) && seconds >= 60 {
+    if seconds >= 60 {
         assert!(cpu < 0.30, "{cpu}");
         let (middle, last) = (resident[resident.len() / 2], resident[resident.len() - 1]);
         assert!(last < middle * 1.1 + 4.0, "memory grows: {resident:?}");

@@ -157,6 +157,9 @@ fn top_shows_the_zones_that_are_in_redis() {
     let mut feed = Feed::new("h");
     let collector = Collector::run(&["--connect", &feed.endpoint(), "--redis", &server.url()]);
     feed.wait_for_collector();
+    let nothing = run(program().to_str().unwrap(), &["top", "--redis", &server.url(), "--seconds", "2"]).unwrap();
+    assert!(nothing.stdout.is_empty());
+    assert!(String::from_utf8_lossy(&nothing.stderr).contains("holds no zone that was seen lately"));
     (1..=3).for_each(|n| feed.tick(2, n * 1000));
     wait_until("frames", || counted(&mut server.client(), "h", "z001").len() == 3);
     let top = run(program().to_str().unwrap(), &["top", "--redis", &server.url(), "--seconds", "2"]).unwrap();

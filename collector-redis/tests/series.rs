@@ -1,11 +1,11 @@
-//! Captures of real hosts, through the generator's recorded source, ZeroMQ and the collector into a real Redis: what goes in is there.
+//! Captures of real hosts, through the generator, ZeroMQ and the collector into a real Redis: what goes in is there.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod support;
 
-use support::captures::{compare, packets, play};
-use support::{Collector, Feed, Redis, ask, wait_until, zone_number};
+use support::captures::{compare, generator, packets};
+use support::{Collector, Redis, ask, free_port, wait_until, zone_number};
 
 const CAPTURES: [&str; 9] = [
     "global-20130812T2225.packets.jsonl.zst",
@@ -28,12 +28,12 @@ fn every_captured_series_is_in_redis_value_by_value() {
         let host = name.split('.').next().unwrap();
         let packets = packets(name);
         let zone = packets[0]["zone"].as_str().unwrap();
-        let mut feed = Feed::new(host);
-        let collector = Collector::run(&["--connect", &feed.endpoint(), "--redis", &server.url(), "--keep", "31d"]);
-        feed.wait_for_collector();
-        let ticks = play(name, &mut feed, |_| {});
-        assert_eq!(ticks, packets.len() as u64);
+        let endpoint = format!("tcp://127.0.0.1:{}", free_port());
+        let collector = Collector::run(&["--connect", &endpoint, "--redis", &server.url(), "--keep", "31d"]);
+        let generator = generator(name, host, &endpoint);
+        let ticks = packets.len() as u64;
         wait_until("all frames to be in Redis", || zone_number(&mut redis, host, zone, "frames") == ticks);
+        generator.join().unwrap();
         assert_eq!(collector.end(), 0);
 
         let equal = compare(&packets, &mut redis, host);

@@ -58,12 +58,20 @@ async fn watch(settings: &config::Settings, rows: usize) -> anyhow::Result<()> {
     let mut connection = settings.target.connect().await.map_err(redis)?;
     let mut top = Top::default();
     let mut draw = tokio::time::interval(EVERY);
+    let mut said = false;
     loop {
         draw.tick().await;
         if let Err(trouble) = read(&connection, &settings.style.keys, &mut top).await {
             tracing::warn!("Redis {trouble}");
             connection = again(settings).await;
-        } else if !top.is_empty() && !print(&top, rows)? {
+        } else if top.is_empty() {
+            if !std::mem::replace(&mut said, true) {
+                tracing::warn!(
+                    redis = settings.target.describe(),
+                    "Redis holds no zone that was seen lately: waiting for one; `run` has to write there, with the same --prefix"
+                );
+            }
+        } else if !print(&top, rows)? {
             return Ok(());
         }
     }

@@ -5,6 +5,8 @@ use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 
 use serde_json::Value;
+use zonescope_generator::cli::Speed;
+use zonescope_generator::config::{Config, PlayingOptions};
 use zonescope_generator::recorded::{Playing, Recorded};
 use zonescope_generator::source::{Sample, Source, Tick};
 
@@ -22,7 +24,20 @@ pub fn packets(name: &str) -> Vec<Value> {
     BufReader::new(decoder).lines().map(|line| serde_json::from_str(&line.unwrap()).unwrap()).collect()
 }
 
-/// Plays a capture through the generator's recorded source; `between` runs after each tick. Gives the number of ticks.
+/// The generator, as its command line would run it: `run --source recorded:FILE --speed max`. It waits for a subscriber, plays the
+/// capture, and ends.
+pub fn generator(name: &str, host_id: &str, endpoint: &str) -> std::thread::JoinHandle<()> {
+    let config = Config {
+        bind: endpoint.to_owned(),
+        source: format!("recorded:{}", path(name).display()),
+        host_id: Some(host_id.to_owned()),
+        playing: PlayingOptions { speed: Some(Speed::Max), ..PlayingOptions::default() },
+        ..Config::default()
+    };
+    std::thread::spawn(move || zonescope_generator::run::run(config).unwrap())
+}
+
+/// Plays a capture through the generator's recorded source alone; `between` runs after each tick. Gives the number of ticks.
 pub fn play(name: &str, feed: &mut Feed, mut between: impl FnMut(u64)) -> u64 {
     let capture = zonescope_generator::recorded::series::Series::open(path(name)).unwrap();
     let mut source = Recorded::new(Box::new(capture), Playing { repeat: false, zones: 0 });

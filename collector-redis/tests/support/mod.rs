@@ -243,14 +243,14 @@ pub struct Feed {
 impl Feed {
     /// One of the host with this id.
     pub fn new(host_id: &str) -> Self {
-        Self::with_epoch(host_id, 1_700_000_000_000_000_000)
+        Self::at("tcp://127.0.0.1:0", host_id, 1_700_000_000_000_000_000)
     }
 
-    /// The same that has started at `epoch`.
-    pub fn with_epoch(host_id: &str, epoch: u64) -> Self {
+    /// The same at an address of its own, started at `epoch`.
+    pub fn at(endpoint: &str, host_id: &str, epoch: u64) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let identity = Identity { host_id: host_id.to_owned(), host: host_id.to_owned(), epoch };
-        let publisher = runtime.block_on(Publisher::bind("tcp://127.0.0.1:0", identity)).unwrap();
+        let publisher = runtime.block_on(Publisher::bind(endpoint, identity)).unwrap();
         Feed { runtime, publisher }
     }
 
