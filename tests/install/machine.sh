@@ -30,7 +30,7 @@ if [ -n "${MACHINE_SERVE:-}" ]; then ( cd "$MACHINE_SERVE" && exec python3 -m ht
 if [ -n "${MACHINE_SOURCE:-}" ]; then
     # shellcheck disable=SC2046 # those that are there
     ( cd "$MACHINE_SOURCE" && tar -cf - install.sh packaging tests/install Cargo.toml LICENSE-MIT LICENSE-APACHE \
-        $(find scripts README.md CHANGELOG.md -prune 2>/dev/null) ) | tar -xf - -C "$machine/root/src"
+        $(find scripts docs/man README.md CHANGELOG.md -prune 2>/dev/null) ) | tar -xf - -C "$machine/root/src"
     for crate in generator collector-columnar; do mkdir -p "$machine/root/src/$crate"; done
 fi
 cd "$machine/root/src"
