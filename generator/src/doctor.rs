@@ -138,7 +138,8 @@ fn dtrace(config: &Config) -> Finding {
         Err(why) => Finding::warn(
             "dtrace",
             format!("{}: {why}", dtrace.display()),
-            "it needs root on Linux, dtrace_kernel and dtrace_user on illumos: docs/INSTALL.md, docs/ILLUMOS.md",
+            "it needs root on Linux, dtrace_kernel and dtrace_user on illumos (docs/INSTALL.md, docs/ILLUMOS.md), and some \
+             seconds of CPU time to compile",
         ),
     }
 }

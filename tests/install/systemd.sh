@@ -15,6 +15,7 @@ cannot() { echo "$*"; exit 77; }
 # ---------------------------------------------------------------------------------------------------------------------
 # Inside, started by case.sh
 
+# shellcheck disable=SC2154 # case.sh sets code
 in_systemd() {
     unit=zonescope-generator.service
     property() { systemctl show --property "$1" --value $unit; }
