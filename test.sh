@@ -11,7 +11,7 @@
 # An unset tool means that it could not be had; the test then skips, and says so.
 set -u
 
-STEPS='fmt shell deny clippy illumos install test chaos debian family'
+STEPS='fmt shell deny clippy illumos install test chaos systemd debian family'
 CARGO_DENY_VERSION=0.20.2
 PYTHON_PACKAGES='pyzmq protobuf grpcio-tools duckdb pyarrow pandas'
 ILLUMOS=x86_64-unknown-illumos
@@ -28,6 +28,7 @@ sh test.sh [STEP...]    run all steps, or these, in this order:
   install   tests/install: install.sh and packaging, in throw-away copies of this machine's root
   test      cargo test --workspace
   chaos     tests/chaos.sh for two minutes, with the programs that `test` built: everything is killed and cut off, then counted
+  systemd   tests/install/systemd.sh: the generator that `test` built under a real systemd: ready, hung, rolled back, removed
   debian    tests/install/debian.sh: from a bare Debian to answers and back, with the programs that `test` built
   family    tests/family: a new family of kstats in a copy of this tree, from a capture to SQL; no collector is edited
 sh test.sh --list       print the names of the steps
@@ -213,15 +214,25 @@ step_chaos() {
     return $sc_code
 }
 
+# in_a_machine STEP: tests/install/STEP.sh, whose code 77 means that it cannot run here, and whose last line then says why.
+in_a_machine() {
+    iam_log=$tools/$1.log
+    sh "tests/install/$1.sh" > "$iam_log" 2>&1
+    iam_code=$?
+    cat "$iam_log"
+    [ $iam_code != $SKIP ] || skipped "$1: $(tail -n 1 "$iam_log")"
+    return $iam_code
+}
+
+step_systemd() {
+    need strip binutils || :
+    in_a_machine systemd
+}
+
 step_debian() {
     need debootstrap debootstrap || { skipped "debian: no debootstrap here"; return $SKIP; }
     need strip binutils || :
-    sb_log=$tools/debian.log
-    sh tests/install/debian.sh > "$sb_log" 2>&1
-    sb_code=$?
-    cat "$sb_log"
-    [ $sb_code != $SKIP ] || skipped "debian: $(tail -n 1 "$sb_log")"
-    return $sb_code
+    in_a_machine debian
 }
 
 # Last, since its programs take the place of those that `test` built.

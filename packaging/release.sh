@@ -1,5 +1,6 @@
 #!/bin/sh
-# release.sh                          builds target/zonescope-release/zonescope-VERSION-PLATFORM.tar.gz and its .sha256
+# release.sh [PROGRAM]...             builds target/zonescope-release/zonescope-VERSION-PLATFORM.tar.gz and its .sha256; only of
+#                                     these programs: generator, collector-columnar, collector-redis [default: all]
 # release.sh --binaries DIR           the same of programs that are built already
 # release.sh --stamp URL SUMFILE...   writes beside them an install.sh for `curl -fsSL URL/install.sh | sh`, which knows
 #                                     the sums of these tarballs, to be published under URL
@@ -64,18 +65,18 @@ build() {
     ( cd "$root" && CARGO_TARGET_DIR=$target cargo build --release --locked $packages )
 }
 
-# release [BINARIES]
+# release PROGRAMS [BINARIES]
 release() {
     platform=$(sh "$root/install.sh" --platform)
     name=zonescope-$version-$platform
-    binaries=${1:-$target/release}
+    binaries=${2:-$target/release}
     programs=''
-    for program in generator collector-columnar collector-redis; do
-        if [ -d "$root/$program" ] && { [ $# = 0 ] || [ -f "$binaries/zonescope-$program" ]; }; then
+    for program in $1; do
+        if [ -d "$root/$program" ] && { [ $# = 1 ] || [ -f "$binaries/zonescope-$program" ]; }; then
             programs="$programs zonescope-$program"
         fi
     done
-    [ $# != 0 ] || build
+    [ $# != 1 ] || build
 
     rm -rf "${out:?}/$name"
     # shellcheck disable=SC2086 # a list of programs
@@ -92,10 +93,14 @@ release() {
     echo "$out/$name.tar.gz"
 }
 
+all='generator collector-columnar collector-redis'
 mkdir -p "$out"
 case ${1:-} in
     --stamp) shift; stamp "$@" ;;
-    --binaries) release "$(cd "$2" && pwd)" ;;
-    '') release ;;
-    *) echo "release.sh: what is $1?" >&2; exit 2 ;;
+    --binaries) release "$all" "$(cd "$2" && pwd)" ;;
+    *)
+        for program in "$@"; do
+            case " $all " in *" $program "*) ;; *) echo "release.sh: what is $program?" >&2; exit 2 ;; esac
+        done
+        release "${*:-$all}" ;;
 esac

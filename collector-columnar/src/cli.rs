@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 use crate::commands::export::FileFormat;
@@ -10,10 +10,8 @@ use crate::query::output::Format;
 
 /// The program's name.
 pub const NAME: &str = "zonescope-collector-columnar";
-/// Where the configuration is, unless told otherwise.
-pub const DEFAULT_CONFIG: &str = "/etc/zonescope/collector-columnar.toml";
-/// Where everything is kept, unless told otherwise.
-pub const DEFAULT_ROOT: &str = "/var/lib/zonescope/collector-columnar";
+/// Its role: part of the names of its files.
+pub const ROLE: &str = "collector-columnar";
 
 const EXAMPLES: &str = "\
 Examples:
@@ -61,6 +59,16 @@ Examples:
   zonescope-collector-columnar export --to cpu.parquet \"select * from cpu where time > now() - interval '1 day'\"
   zonescope-collector-columnar export --to use.csv --table use";
 
+const DOCTOR_HELP: &str = "\
+Each line is ok, warn (it works, with less than there could be) or FAIL (it does not), and says what to do next. Nothing is
+changed, and a collector that runs goes on running.
+
+Exit codes: 0 nothing fails; 1 a line is FAIL; 2 the command line or the configuration is wrong.
+
+Examples:
+  zonescope-collector-columnar doctor
+  zonescope-collector-columnar doctor --format json | jq '.checks[] | select(.verdict != \"ok\")'";
+
 /// Subscribes to generators, keeps every frame in Parquet, and answers SQL.
 #[derive(Debug, Parser)]
 #[command(name = NAME, version, about, max_term_width = 120)]
@@ -87,6 +95,9 @@ pub enum Command {
     Export(ExportArguments),
     /// Show who hurts most, live
     Top(TopArguments),
+    /// Look whether all that is needed is there, and say what to do where it is not
+    #[command(after_help = DOCTOR_HELP)]
+    Doctor(DoctorArguments),
     /// Merge small files now, where no collector runs: one that runs does it by itself
     Compact(StoreArguments),
     /// Print completions for a shell
@@ -105,10 +116,12 @@ pub struct RunArguments {
     /// Only these zones; may be given more than once [default: all]
     #[arg(long, value_name = "NAME")]
     pub zone: Vec<String>,
-    /// Where to keep everything [default: /var/lib/zonescope/collector-columnar]
+    /// Where to keep everything [default: /var/lib/zonescope/collector-columnar, on illumos
+    /// /opt/zonescope/var/collector-columnar]
     #[arg(long, value_name = "DIR", env = "ZONESCOPE_ROOT")]
     pub root: Option<PathBuf>,
-    /// Configuration file (TOML) [default: /etc/zonescope/collector-columnar.toml, if it is there]
+    /// Configuration file (TOML) [default: /etc/zonescope/collector-columnar.toml, on illumos
+    /// /opt/zonescope/etc/collector-columnar.toml, if it is there]
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// Read the configuration, say whether it is right, and end
@@ -137,7 +150,7 @@ pub struct RunArguments {
 /// Which store.
 #[derive(Debug, Clone, Args)]
 pub struct StoreArguments {
-    /// Where everything is kept [default: that of the configuration, else /var/lib/zonescope/collector-columnar]
+    /// Where everything is kept [default: that of the configuration, else where `run` keeps it]
     #[arg(long, value_name = "DIR", env = "ZONESCOPE_ROOT")]
     pub root: Option<PathBuf>,
     /// Threads to use [default: as many as there are CPUs]
@@ -205,7 +218,33 @@ pub struct TopArguments {
     pub rows: usize,
 }
 
-/// The command line's grammar, for completions.
+/// What to look at.
+#[derive(Debug, Clone, Args)]
+pub struct DoctorArguments {
+    /// Configuration file (TOML) [default: that of `run`]
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Where everything is kept [default: that of the configuration]
+    #[arg(long, value_name = "DIR", env = "ZONESCOPE_ROOT")]
+    pub root: Option<PathBuf>,
+    /// Generators to ask; may be given more than once [default: those of the configuration]
+    #[arg(long, value_name = "tcp://HOST:PORT", value_delimiter = ',')]
+    pub connect: Vec<String>,
+    /// How to print
+    #[arg(long, value_enum, default_value_t = DoctorFormat::Text)]
+    pub format: DoctorFormat,
+}
+
+/// How `doctor` prints.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum DoctorFormat {
+    /// For people
+    Text,
+    /// For programs: JSON
+    Json,
+}
+
+/// The command line's grammar, for completions and the manual page.
 pub fn grammar() -> clap::Command {
     Cli::command()
 }

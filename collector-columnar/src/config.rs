@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use zonescope_link::exit::Usage;
-use zonescope_link::{DEFAULT_ENDPOINT, config, log, transport};
+use zonescope_link::{DEFAULT_ENDPOINT, config, log, paths, transport};
 use zonescope_proto::ZoneName;
 
-use crate::cli::{DEFAULT_CONFIG, DEFAULT_ROOT, RunArguments};
+use crate::cli::{ROLE, RunArguments};
 use crate::limits::MEMORY_LEAST_BYTES;
 use crate::store::StoreOptions;
 use crate::store::retention::Retention;
@@ -57,9 +57,9 @@ pub struct Settings {
 /// # Errors
 /// Where something is wrong: names file, key, value and what is allowed.
 pub fn load(arguments: &RunArguments) -> Result<Settings, Usage> {
-    let path = arguments.config.as_deref().unwrap_or(Path::new(DEFAULT_CONFIG));
-    let written: Config = config::load(path, arguments.config.is_some())?;
-    settings(&written, path)?;
+    let path = arguments.config.clone().unwrap_or_else(|| paths::HERE.config(ROLE));
+    let written: Config = config::load(&path, arguments.config.is_some())?;
+    settings(&written, &path)?;
     settings(&with(written, arguments), Path::new("(command line)"))
 }
 
@@ -71,8 +71,8 @@ pub fn root(typed: Option<&Path>) -> Result<PathBuf, Usage> {
     if let Some(root) = typed {
         return Ok(root.to_owned());
     }
-    let written: Config = config::load(Path::new(DEFAULT_CONFIG), false)?;
-    Ok(written.root.unwrap_or_else(|| PathBuf::from(DEFAULT_ROOT)))
+    let written: Config = config::load(&paths::HERE.config(ROLE), false)?;
+    Ok(written.root.unwrap_or_else(|| paths::HERE.data(ROLE)))
 }
 
 fn with(written: Config, arguments: &RunArguments) -> Config {
@@ -123,7 +123,7 @@ fn settings(config: &Config, path: &Path) -> Result<Settings, Usage> {
     Ok(Settings {
         endpoints,
         zones: config.zones.iter().map(zone).collect::<Result<_, _>>()?,
-        root: config.root.clone().unwrap_or_else(|| PathBuf::from(DEFAULT_ROOT)),
+        root: config.root.clone().unwrap_or_else(|| paths::HERE.data(ROLE)),
         store,
         retention: Retention { keep: time("keep", &config.keep)?, max_bytes: size("max_bytes", &config.max_bytes)? },
         log_format: read(path, "log_format", config.log_format.as_deref(), str::parse)?.unwrap_or_default(),

@@ -32,6 +32,7 @@ fn execute(command: Command) -> anyhow::Result<()> {
         Command::Tables(arguments) => commands::tables::tables(&arguments),
         Command::Export(arguments) => commands::export::export(&arguments),
         Command::Top(arguments) => commands::top::top(&arguments),
+        Command::Doctor(arguments) => commands::doctor::doctor(&arguments),
         Command::Compact(arguments) => commands::compact::compact(&arguments),
         Command::Completions { shell } => commands::completions(shell),
     }

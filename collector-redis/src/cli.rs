@@ -2,13 +2,13 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 /// The program's name.
 pub const NAME: &str = "zonescope-collector-redis";
-/// Where the configuration is, unless told otherwise.
-pub const DEFAULT_CONFIG: &str = "/etc/zonescope/collector-redis.toml";
+/// Its role: part of the names of its files.
+pub const ROLE: &str = "collector-redis";
 
 const EXAMPLES: &str = "\
 Examples:
@@ -46,6 +46,16 @@ const TOP_HELP: &str = "\
 Zones that have been seen within the last ten seconds, the one that hurts most first. It reads Redis only: `run` has to write to the same \
 server, with the same --prefix.";
 
+const DOCTOR_HELP: &str = "\
+Each line is ok, warn (it works, with less than there could be) or FAIL (it does not), and says what to do next. Nothing is
+changed, in Redis neither, and a collector that runs goes on running.
+
+Exit codes: 0 nothing fails; 1 a line is FAIL; 2 the command line or the configuration is wrong.
+
+Examples:
+  zonescope-collector-redis doctor
+  zonescope-collector-redis doctor --format json | jq '.checks[] | select(.verdict != \"ok\")'";
+
 /// Subscribes to generators, and keeps the live state and recent past of every zone in Redis.
 #[derive(Debug, Parser)]
 #[command(name = NAME, version, about, max_term_width = 120)]
@@ -65,6 +75,9 @@ pub enum Command {
     /// Show who hurts most, live, from Redis
     #[command(after_help = TOP_HELP)]
     Top(TopArguments),
+    /// Look whether all that is needed is there, and say what to do where it is not
+    #[command(after_help = DOCTOR_HELP)]
+    Doctor(DoctorArguments),
     /// Print completions for a shell
     Completions {
         /// Which shell
@@ -75,7 +88,8 @@ pub enum Command {
 /// Where Redis is.
 #[derive(Debug, Clone, Default, Args)]
 pub struct RedisArguments {
-    /// Configuration file (TOML) [default: /etc/zonescope/collector-redis.toml, if it is there]
+    /// Configuration file (TOML) [default: /etc/zonescope/collector-redis.toml, on illumos
+    /// /opt/zonescope/etc/collector-redis.toml, if it is there]
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// redis://HOST:PORT/DB, rediss://HOST:PORT for TLS, or unix:///PATH; may be given more than once with --cluster and
@@ -151,7 +165,30 @@ pub struct TopArguments {
     pub rows: usize,
 }
 
-/// The command line's grammar, for completions.
+/// What to look at.
+#[derive(Debug, Clone, Args)]
+pub struct DoctorArguments {
+    /// Where Redis is.
+    #[command(flatten)]
+    pub redis: RedisArguments,
+    /// Generators to ask; may be given more than once [default: those of the configuration]
+    #[arg(long, value_name = "tcp://HOST:PORT", value_delimiter = ',')]
+    pub connect: Vec<String>,
+    /// How to print
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub format: Format,
+}
+
+/// How to print.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people
+    Text,
+    /// For programs: JSON
+    Json,
+}
+
+/// The command line's grammar, for completions and the manual page.
 pub fn grammar() -> clap::Command {
     Cli::command()
 }

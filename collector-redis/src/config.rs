@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use zonescope_link::exit::Usage;
-use zonescope_link::{DEFAULT_ENDPOINT, config, log, transport};
+use zonescope_link::{DEFAULT_ENDPOINT, config, log, paths, transport};
 use zonescope_proto::ZoneName;
 
-use crate::cli::{DEFAULT_CONFIG, RedisArguments, RunArguments};
+use crate::cli::{ROLE, RedisArguments, RunArguments};
 use crate::connect::{Credentials, Target, Topology, address};
 use crate::encode::Style;
 use crate::keys::Keys;
@@ -106,13 +106,13 @@ pub fn load_redis(arguments: &RedisArguments) -> Result<Settings, Usage> {
 }
 
 fn read(arguments: &RedisArguments) -> Result<(Config, PathBuf), Usage> {
-    let path = arguments.config.as_deref().unwrap_or(Path::new(DEFAULT_CONFIG));
-    let written: Config = config::load(path, arguments.config.is_some())?;
+    let path = arguments.config.clone().unwrap_or_else(|| paths::HERE.config(ROLE));
+    let written: Config = config::load(&path, arguments.config.is_some())?;
     if written.password.is_some() {
-        secret::only_ours(path)
+        secret::only_ours(&path)
             .map_err(|why| Usage(format!("the configuration {} holds a password, and {why}", path.display())))?;
     }
-    Ok((written, path.to_owned()))
+    Ok((written, path))
 }
 
 fn with(written: Config, arguments: &RunArguments) -> Config {

@@ -28,6 +28,7 @@ fn execute(command: Command) -> anyhow::Result<()> {
             log::init(log::Format::Text, 0);
             commands::top::top(&arguments)
         }
+        Command::Doctor(arguments) => commands::doctor::doctor(&arguments),
         Command::Completions { shell } => commands::completions(shell),
     }
 }

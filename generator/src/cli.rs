@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
-/// Where the configuration is, unless told otherwise.
-pub const DEFAULT_CONFIG: &str = "/etc/zonescope/generator.toml";
+/// The program's role: part of its name, and of the names of its files.
+pub const ROLE: &str = "generator";
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -19,6 +19,18 @@ Examples:
   zonescope-generator once --source recorded:host.rec
 
 Without a subcommand it runs. See zonescope-collector-columnar to store and query what it publishes.
+";
+
+const DOCTOR_HELP: &str = "\
+Each line is ok, warn (it works, with less than there could be) or FAIL (it does not), and says what to do next. Nothing is
+changed, and a generator that runs goes on running. Run it as who the service runs as: what root may, the service may not.
+
+Exit codes: 0 nothing fails; 1 a line is FAIL; 2 the command line or the configuration is wrong.
+
+Examples:
+  zonescope-generator doctor
+  setpriv --reuid zonescope --clear-groups zonescope-generator doctor    (Linux)
+  zonescope-generator doctor --format json | jq '.checks[] | select(.verdict != \"ok\")'
 ";
 
 /// Samples every zone of this host, second by second, and publishes what it sees.
@@ -44,6 +56,9 @@ pub enum Command {
     Once(OnceArguments),
     /// Capture this host, so that it can be played elsewhere: to report a bug, to test, to show
     Record(RecordArguments),
+    /// Look whether this host has all that is needed, and say what to do where it has not
+    #[command(after_help = DOCTOR_HELP)]
+    Doctor(DoctorArguments),
     /// Look after D programs
     Dtrace {
         /// What to do with them
@@ -79,7 +94,8 @@ pub enum DtraceCommand {
 /// What every command takes.
 #[derive(Debug, Clone, Default, Args)]
 pub struct Common {
-    /// Configuration file (TOML) [default: /etc/zonescope/generator.toml, if it is there]
+    /// Configuration file (TOML) [default: /etc/zonescope/generator.toml, on illumos /opt/zonescope/etc/generator.toml, if it
+    /// is there]
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
 }
@@ -196,13 +212,29 @@ pub struct RecordArguments {
     pub output: Option<PathBuf>,
 }
 
+/// What `doctor` takes.
+#[derive(Debug, Clone, Args)]
+pub struct DoctorArguments {
+    /// What every command takes.
+    #[command(flatten)]
+    pub common: Common,
+    /// How to print
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub format: Format,
+}
+
 /// How to print.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Format {
     /// For people
     Text,
-    /// For programs: one object a zone
+    /// For programs: JSON
     Json,
+}
+
+/// The command line's grammar, for completions and the manual page.
+pub fn grammar() -> clap::Command {
+    Cli::command()
 }
 
 /// Prints a sentence to standard output.
@@ -219,6 +251,6 @@ pub fn say(text: &str) -> anyhow::Result<()> {
 /// # Errors
 /// None.
 pub fn completions(shell: clap_complete::Shell) -> anyhow::Result<()> {
-    clap_complete::generate(shell, &mut Cli::command(), "zonescope-generator", &mut std::io::stdout());
+    clap_complete::generate(shell, &mut grammar(), "zonescope-generator", &mut std::io::stdout());
     Ok(())
 }

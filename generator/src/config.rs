@@ -1,12 +1,12 @@
 //! The configuration: defaults, then the file, then the command line.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde::Deserialize;
 use zonescope_link::exit::Usage;
-use zonescope_link::{DEFAULT_ENDPOINT, config, log, transport};
+use zonescope_link::{DEFAULT_ENDPOINT, config, log, paths, transport};
 
-use crate::cli::{Common, DEFAULT_CONFIG, RunArguments, SourceArguments, Speed};
+use crate::cli::{Common, ROLE, RunArguments, SourceArguments, Speed};
 use crate::dtrace::DtraceOptions;
 use crate::kstat::options::KstatOptions;
 use crate::linux;
@@ -106,9 +106,9 @@ impl Config {
     /// # Errors
     /// Where it cannot be read or is wrong.
     pub fn load(common: &Common) -> Result<Self, Usage> {
-        let path = common.config.as_deref().unwrap_or(Path::new(DEFAULT_CONFIG));
-        let mut read: Config = config::load(path, common.config.is_some())?;
-        read.path = path.to_owned();
+        let path = common.config.clone().unwrap_or_else(|| paths::HERE.config(ROLE));
+        let mut read: Config = config::load(&path, common.config.is_some())?;
+        read.path = path;
         read.check()?;
         Ok(read)
     }

@@ -7,6 +7,7 @@
 pub mod agent;
 pub mod cli;
 pub mod config;
+pub mod doctor;
 pub mod dtrace;
 pub mod illumos;
 pub mod kstat;

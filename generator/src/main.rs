@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use zonescope_generator::cli::{Cli, Command};
 use zonescope_generator::config::Config;
-use zonescope_generator::{cli, once, programs, record, run};
+use zonescope_generator::{cli, doctor, once, programs, record, run};
 use zonescope_link::{exit, log};
 
 fn main() -> ExitCode {
@@ -32,6 +32,7 @@ fn execute(cli: Cli) -> anyhow::Result<()> {
             log::init(log::Format::Text, 0);
             record::record(&Config::load(&arguments.common)?.with_source(&arguments.source), &arguments)
         }
+        Command::Doctor(arguments) => doctor::doctor(&Config::load(&arguments.common)?, &arguments),
         Command::Dtrace { command } => programs::execute(&command),
         Command::Completions { shell } => cli::completions(shell),
     }

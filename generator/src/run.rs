@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use zonescope_link::clock::{Clock, SystemClock};
+use zonescope_link::notify::Notify;
 use zonescope_link::shutdown::{Reload, Shutdown};
 use zonescope_link::{LinkError, Publisher, RecoveryOptions};
 use zonescope_proto::{ZoneName, v1};
@@ -39,7 +40,10 @@ pub fn run(config: Config) -> anyhow::Result<()> {
         let selection = select::select(&config)?;
         let output = if config.quiet { Output::Diagnostics } else { Output::publish(&config, &selection).await? };
         let mut daemon = Daemon::new(config, selection, output);
-        daemon.ticks(&shutdown, Reload::install()?).await?;
+        let mut notify = Notify::from_environment();
+        notify.ready();
+        daemon.ticks(&shutdown, Reload::install()?, &mut notify).await?;
+        notify.leaving();
         daemon.leave().await
     })
 }
@@ -129,7 +133,7 @@ impl Daemon {
         Daemon { config, sources: selection.sources, recorded, output, cadence, agent, previous_time: None }
     }
 
-    async fn ticks(&mut self, shutdown: &Shutdown, mut reload: Reload) -> anyhow::Result<()> {
+    async fn ticks(&mut self, shutdown: &Shutdown, mut reload: Reload, notify: &mut Notify) -> anyhow::Result<()> {
         loop {
             let wait = Duration::from_nanos(self.wait_ns());
             tokio::select! {
@@ -139,6 +143,7 @@ impl Daemon {
                     self.sources.iter_mut().for_each(|source| source.reload());
                     continue;
                 }
+                () = notify.beat() => continue,
                 () = tokio::time::sleep(wait) => {}
             }
             match self.tick().await {

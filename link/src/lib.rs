@@ -26,9 +26,12 @@
 pub mod backoff;
 pub mod clock;
 pub mod config;
+pub mod doctor;
 pub mod exit;
 pub mod log;
+pub mod notify;
 pub mod order;
+pub mod paths;
 pub mod publish;
 pub mod recover;
 pub mod ring;

@@ -104,14 +104,7 @@ make_config() {
     elif [ -f "$etc/$role.toml" ]; then
         cp "$etc/$role.toml" "$work/config"
     else
-        cp "$stage/packaging/config/$role.toml" "$work/config"
-        # The built-in defaults of directories are Linux's.
-        if [ "$os" = illumos ]; then
-            case $role in
-                collector-columnar) set_in_work root "\"$var/$role\"" ;;
-                generator) set_in_work user_dir "\"$etc/dtrace.d\"" ;;
-            esac
-        fi
+        fill_in "$stage/packaging/config/$role.toml" > "$work/config"
     fi
     # Closed to others while it is looked at: it may hold a password.
     chmod 600 "$work/config"

@@ -54,7 +54,10 @@ start_service() {
     else
         systemctl --quiet daemon-reload
         systemctl --quiet enable "$(unit "$role")"
-        systemctl --quiet restart "$(unit "$role")"
+        # Stopped first, however long it takes to write down what it holds; then started without waiting: whether it answers in
+        # time is for answers() to say.
+        systemctl --quiet stop "$(unit "$role")"
+        systemctl --quiet --no-block start "$(unit "$role")"
     fi
 }
 
@@ -88,7 +91,8 @@ stop_smf() {
     svccfg delete "svc:/application/zonescope/$1"
 }
 
-# A generator answers when its port is open, a collector when it runs: three seconds on end, within thirty.
+# A generator answers when its port is open as well, a collector when systemd or SMF says that it runs (systemd only says so
+# after the program itself, Type=notify): three seconds on end, within thirty.
 answers() {
     an_left=30 an_good=0 an_port=''
     [ "$role" != generator ] || an_port=$(port_of "$(current_bind)")

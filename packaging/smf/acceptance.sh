@@ -88,9 +88,11 @@ check "it listens where it should" listens "$(bind)"
 check "refresh reads the configuration and keeps the process" same_pid_after_refresh
 check "restart makes a new process" new_pid_after svcadm restart "$generator"
 check "killed, it is started anew" new_pid_after kill_daemon
+check "doctor finds nothing that fails" "$program" doctor --config @ETC@/generator.toml
 check "every running zone is seen" sees_every_zone
 [ "$(zonename)" != global ] || check "dtrace works with its privileges" dtrace_allowed
 check "the manifest lies where it survives a boot" survives_a_boot
+check "its manual page can be read" man -M @PREFIX@/share/man zonescope-generator
 check "a kstat capture can be made" sh -c "'$program' record --kstat --seconds 2 --output /tmp/zonescope-acceptance.rec && rm /tmp/zonescope-acceptance.rec"
 echo "by hand: reboot, then run this again; and: install.sh --uninstall --purge, then svcs -a | grep zonescope is empty"
 exit $failed

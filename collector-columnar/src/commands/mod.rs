@@ -1,6 +1,7 @@
 //! What each command does. This is the only place that writes to standard output.
 
 pub mod compact;
+pub mod doctor;
 pub mod export;
 pub mod query;
 pub mod run;

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use zonescope_link::clock::{Clock, SystemClock};
+use zonescope_link::notify::Notify;
 use zonescope_link::shutdown::{Reload, Shutdown};
 use zonescope_link::{LinkError, Received, Subscriber, SubscriberOptions};
 use zonescope_proto::Topic;
@@ -52,6 +53,8 @@ async fn receive(
     let shutdown = Shutdown::install()?;
     let mut reload = Reload::install()?;
     let mut subscriber = subscribe(&settings, stored).await?;
+    let mut notify = Notify::from_environment();
+    notify.ready();
     tracing::info!(
         endpoints = settings.endpoints.join(","), root = %settings.root.display(),
         memory_mib = settings.store.memory_bytes >> 20, flush_seconds = settings.store.flush_every.as_secs(), "receiving"
@@ -61,7 +64,7 @@ async fn receive(
             received = subscriber.recv() => {
                 // Waits while the store does not keep up; told to end, it does not wait for that.
                 let taken = tokio::select! {
-                    taken = inbox.put(delivery(received)) => taken,
+                    taken = notify.during(inbox.put(delivery(received))) => taken,
                     () = shutdown.requested() => false,
                 };
                 if !taken {
@@ -75,9 +78,11 @@ async fn receive(
                 }
                 Err(wrong) => tracing::error!("{wrong}: everything goes on as before"),
             },
+            () = notify.beat() => {}
             () = shutdown.requested() => break,
         }
     }
+    notify.leaving();
     let counters = subscriber.counters();
     tracing::info!(
         frames = counters.frames,

@@ -42,6 +42,30 @@ impl Lock {
     }
 }
 
+/// The pid of whoever holds a root, if somebody does. Takes nothing, and makes no file.
+///
+/// # Errors
+/// Where the lock cannot be looked at.
+pub fn holder(root: &Path) -> Result<Option<String>, StoreError> {
+    let path = root.join(FILE);
+    let failed = |source| StoreError::Io { what: "look at the lock", path: path.clone(), source };
+    let mut file = match File::open(&path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(failed(error)),
+    };
+    // Let go at once. A collector that starts in this very moment is turned away, and is started anew by whoever started it.
+    match file.try_lock_shared() {
+        Ok(()) => file.unlock().map(|()| None).map_err(failed),
+        Err(TryLockError::WouldBlock) => {
+            let mut pid = String::new();
+            file.read_to_string(&mut pid).map_err(failed)?;
+            Ok(Some(pid.trim().to_owned()))
+        }
+        Err(TryLockError::Error(source)) => Err(failed(source)),
+    }
+}
+
 impl Drop for Lock {
     /// Closing alone would not do: a child that this process is just starting holds a copy of the file until its exec.
     fn drop(&mut self) {

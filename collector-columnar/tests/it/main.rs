@@ -6,9 +6,12 @@
 
 mod commands;
 mod compaction;
+mod configuration;
 mod crash;
 mod damage;
+mod doctor;
 mod durability;
+mod man;
 mod rates;
 mod retention;
 mod roundtrip;

@@ -1,5 +1,6 @@
 //! What each command does. This is the only place that writes to standard output.
 
+pub mod doctor;
 pub mod run;
 pub mod top;
 

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use zonescope_link::clock::{Clock, SystemClock};
+use zonescope_link::notify::Notify;
 use zonescope_link::shutdown::{Reload, Shutdown};
 use zonescope_link::{LinkError, Subscriber, SubscriberOptions};
 use zonescope_proto::Topic;
@@ -22,10 +23,13 @@ pub fn run(arguments: &RunArguments, settings: Settings) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(async {
         let shutdown = Shutdown::install()?;
+        // Redis may be away, and that is normal: ready is who goes on by itself when it is back.
+        let mut notify = Notify::from_environment();
+        notify.ready();
         let clock = Arc::new(SystemClock);
         let inbox = Arc::new(Inbox::new(settings.backlog, clock.clone()));
         let resume = tokio::select! {
-            resume = resume::positions(&settings.target, &settings.style.keys, clock.now_ns() / 1_000_000) => resume,
+            resume = notify.during(resume::positions(&settings.target, &settings.style.keys, clock.now_ns() / 1_000_000)) => resume,
             () = shutdown.requested() => return Ok(()),
         };
         let topics_known = resume.len();
@@ -44,7 +48,8 @@ pub fn run(arguments: &RunArguments, settings: Settings) -> anyhow::Result<()> {
             name: settings.name,
         };
         let writer = tokio::spawn(Writer::new(options, Arc::clone(&inbox), clock).run(shutdown.clone()));
-        receive(arguments, subscriber, &inbox, &shutdown).await?;
+        receive(arguments, subscriber, &inbox, &shutdown, &mut notify).await?;
+        notify.leaving();
         let left = writer.await?;
         if left > 0 {
             tracing::warn!(frames = left, "Redis did not take these in time: they are lost");
@@ -58,6 +63,7 @@ async fn receive(
     mut subscriber: Subscriber,
     inbox: &Inbox,
     shutdown: &Shutdown,
+    notify: &mut Notify,
 ) -> anyhow::Result<()> {
     let mut reload = Reload::install()?;
     loop {
@@ -73,6 +79,7 @@ async fn receive(
                 }
                 Err(wrong) => tracing::error!("{wrong}: everything goes on as before"),
             },
+            () = notify.beat() => {}
             () = shutdown.requested() => break,
         }
     }

@@ -1,5 +1,6 @@
 //! Whether a user's program can be run: its header, and what dtrace says of it.
 
+use std::ffi::OsString;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -130,18 +131,29 @@ fn d_files(directory: &Path, errors: &mut Vec<ProgramError>) -> Vec<PathBuf> {
     files
 }
 
-/// `dtrace -e`: exit after compiling, before any probe is enabled.
-fn compile(file: &Path, dtrace: &Path) -> Result<(), ProgramError> {
-    let fail = |text: String| ProgramError::new(file, None, text);
-    let arguments = ["-q".into(), "-e".into(), "-s".into(), file.as_os_str().to_owned()];
-    let mut running = spawn(dtrace, &arguments, "").map_err(|error| fail(format!("{}: {error}", dtrace.display())))?;
+/// Whether `dtrace` lets us enable a probe of each provider that the built-in programs sample with.
+///
+/// # Errors
+/// What it says.
+pub fn probe(dtrace: &Path) -> Result<(), String> {
+    let arguments = ["-q", "-n", "BEGIN { exit(0); } profile-97 { @ = count(); }"].map(Into::into);
+    let told = run(dtrace, &arguments)?;
+    told.map_or(Ok(()), |told| Err(told.strip_prefix("dtrace: ").unwrap_or(&told).to_owned()))
+}
+
+/// Runs `dtrace` to its end. What it complains of where it fails.
+///
+/// # Errors
+/// Where it cannot be started, or does not end.
+fn run(dtrace: &Path, arguments: &[OsString]) -> Result<Option<String>, String> {
+    let mut running = spawn(dtrace, arguments, "").map_err(|error| format!("{}: {error}", dtrace.display()))?;
     let until = Instant::now() + COMPILE;
     let status = loop {
         if let Some(status) = running.ended() {
             break status;
         }
         if Instant::now() >= until {
-            return Err(fail(format!("not compiled after {} s", COMPILE.as_secs())));
+            return Err(format!("not compiled after {} s", COMPILE.as_secs()));
         }
         std::thread::sleep(LOOK / 10);
     };
@@ -150,11 +162,21 @@ fn compile(file: &Path, dtrace: &Path) -> Result<(), ProgramError> {
         // It ended: what it said is in the pipe. A grandchild that still holds the pipe is not waited for.
         let _ = stderr.take(64 * 1024).read_to_end(&mut said);
     }
-    let said = String::from_utf8_lossy(&said);
     if status.success() {
-        return Ok(());
+        return Ok(None);
     }
+    let said = String::from_utf8_lossy(&said);
     let told = said.lines().find(|line| Complaint::read(line) != Complaint::Note).unwrap_or("dtrace says nothing");
+    Ok(Some(told.to_owned()))
+}
+
+/// `dtrace -e`: exit after compiling, before any probe is enabled.
+fn compile(file: &Path, dtrace: &Path) -> Result<(), ProgramError> {
+    let arguments = ["-q".into(), "-e".into(), "-s".into(), file.as_os_str().to_owned()];
+    let Some(told) = run(dtrace, &arguments).map_err(|text| ProgramError::new(file, None, text))? else {
+        return Ok(());
+    };
+    let told = told.as_str();
     let text = told.strip_prefix("dtrace: ").unwrap_or(told);
     let text = text.strip_prefix(&format!("failed to compile script {}: ", file.display())).unwrap_or(text);
     let line = line_number(told);

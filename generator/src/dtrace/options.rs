@@ -41,7 +41,7 @@ impl Default for DtraceOptions {
             path: None,
             programs: None,
             sample_hz: 97,
-            user_dir: PathBuf::from("/etc/zonescope/dtrace.d"),
+            user_dir: zonescope_link::paths::HERE.d_programs(),
             budget: Budget::default(),
             zone_of_pid: ZoneOfPid::default(),
         }

@@ -95,9 +95,9 @@ test_every_method_of_every_manifest_is_installed() {
             xmllint --nonet --noout --dtdvalid packaging/smf/service_bundle.dtd "$manifest" 2>/dev/null || fail "$manifest, filled in, is not valid"
         fi
     done
-    grep -q '^user_dir = "/opt/zonescope/etc/dtrace.d"' /opt/zonescope/etc/generator.toml || fail "own D programs survive a boot too"
+    grep -q '^#user_dir = "/opt/zonescope/etc/dtrace.d"' /opt/zonescope/etc/generator.toml || fail "own D programs survive a boot too"
     [ "$(stat -c '%a %U %G' /opt/zonescope/etc/collector-redis.toml)" = "640 root zonescope" ] || fail "its configuration may hold a password"
-    grep -q '^root = "/opt/zonescope/var/collector-columnar"' /opt/zonescope/etc/collector-columnar.toml ||
+    grep -q '^#root = "/opt/zonescope/var/collector-columnar"' /opt/zonescope/etc/collector-columnar.toml ||
         fail "the collector keeps its data where they survive a boot"
     # Two of three removed: the account stays; the last takes it along.
     : > "$CALLS"
@@ -172,8 +172,23 @@ test_an_upgrade_on_illumos() {
     [ "$(/opt/zonescope/bin/zonescope-generator --version)" = "zonescope-generator 0.2.0" ] || fail "the new version"
     version 0.3.0-mute
     illumos_release
+    : > "$CALLS"
     installer --upgrade --from "$release"
     expect 1 "a mute generator"
+    # The new one is started, does not answer, and the old one is started.
+    for time in once again; do
+        cat <<'CALLS'
+svcadm disable -s svc:/application/zonescope/account:default
+svccfg validate /opt/custom/smf/zonescope-account.xml
+svccfg import /opt/custom/smf/zonescope-account.xml
+svcadm enable -s svc:/application/zonescope/account:default
+svccfg validate /opt/custom/smf/zonescope-generator.xml
+svccfg import /opt/custom/smf/zonescope-generator.xml
+svcadm refresh svc:/application/zonescope/generator:default
+svcadm restart svc:/application/zonescope/generator:default
+CALLS
+    done | calls_are 'svccfg|svcadm'
+    says "did not answer within 30 s"
     says "the old one is back"
     [ "$(/opt/zonescope/bin/zonescope-generator --version)" = "zonescope-generator 0.2.0" ] || fail "the version before"
     [ "$(svcs -H -o state svc:/application/zonescope/generator:default)" = online ] || fail "it should run"
@@ -201,8 +216,7 @@ test_a_prefix_that_a_boot_would_empty_is_refused() {
 test_the_global_zone_of_smartos_has_no_compiler() {
     smartos_global
     rm /machine/bin/cargo
-    for tool in cargo cc gcc; do path=$(command -v $tool) && rm -f "$path"; done
-    rm -rf /root/.cargo
+    hide_compilers
     changes > /machine/at-first
     installer
     expect 3 "from source"
@@ -217,8 +231,7 @@ test_it_is_built_in_a_zone_that_has_one() {
     mkdir -p /machine/zone-bin /zones/builder/root/var/tmp
     cp /machine/bin/cargo /machine/zone-bin/
     rm /machine/bin/cargo
-    for tool in cargo cc gcc; do path=$(command -v $tool) && rm -f "$path"; done
-    rm -rf /root/.cargo
+    hide_compilers
     ln -s true /machine/zone-bin/cc
     changes > /machine/at-first
     installer --build-in-zone builder
@@ -240,6 +253,12 @@ CALLS
     expect 3 "a zone that does not run"
     says "the zone builder is installed; it must be running"
     echo running > /machine/zone-state
+    touch /machine/build-fails
+    installer --build-in-zone builder
+    expect 1 "a build that fails"
+    says "the build in the zone builder failed (above); its tree is /zones/builder/root/var/tmp/zonescope-build"
+    rm /machine/build-fails
+    is_gone /opt/zonescope
     installer --build-in-zone builder --dry-run
     expect 0 "--dry-run"
     says "would copy the source into the zone builder, build it there and fetch the release"
@@ -249,8 +268,7 @@ CALLS
 test_a_zone_of_smartos_builds_with_pkgsrc_and_asks_for_less() {
     smartos_zone
     rm /machine/bin/cargo
-    for tool in cargo cc gcc; do path=$(command -v $tool) && rm -f "$path"; done
-    rm -rf /root/.cargo
+    hide_compilers
     changes > /machine/at-first
     installer --generator
     expect 0 "in a zone"
@@ -286,8 +304,7 @@ test_trying_it_leaves_nothing_running() {
 test_omnios_builds_with_pkg() {
     omnios_global
     rm /machine/bin/cargo
-    for tool in cargo cc gcc; do path=$(command -v $tool) && rm -f "$path"; done
-    rm -rf /root/.cargo
+    hide_compilers
     ln -s true /machine/bin/cc
     installer
     expect 0 "OmniOS"
@@ -308,6 +325,7 @@ test_the_acceptance_script_says_pass_or_fail_per_line() {
     says "pass  refresh reads the configuration and keeps the process"
     says "pass  restart makes a new process"
     says "FAIL  killed, it is started anew" # the stand-in does not
+    says "pass  doctor finds nothing that fails"
     says "pass  every running zone is seen"
     says "pass  a kstat capture can be made"
     says "pass  the manifest lies where it survives a boot"

@@ -12,18 +12,22 @@ test_a_generator_is_installed_runs_and_is_removed_without_a_trace() { # every sh
     expect 0 "installing"
     says "zonescope-generator runs"
     # How often it asked whether it runs depends on how fast it starts.
-    calls_are 'systemctl --quiet (daemon-reload|enable|start|restart|disable|stop)' <<'CALLS'
+    calls_are 'systemctl --quiet (daemon-reload|enable|--no-block|start|restart|disable|stop)' <<'CALLS'
 systemctl --quiet daemon-reload
 systemctl --quiet enable zonescope-generator.service
-systemctl --quiet restart zonescope-generator.service
+systemctl --quiet stop zonescope-generator.service
+systemctl --quiet --no-block start zonescope-generator.service
 CALLS
     pid=$(cat /run/zonescope-generator.service.pid)
     [ "$(stat -c %U "/proc/$pid")" = zonescope ] || fail "it should run as zonescope"
     tr '\0' ' ' < "/proc/$pid/cmdline" | grep -q '/usr/local/bin/zonescope-generator run --config /etc/zonescope/generator.toml' ||
         fail "it should run with the unit's command line"
-    cmp packaging/config/generator.toml /etc/zonescope/generator.toml || fail "the configuration should be the default one"
+    sed -e 's|@ETC@|/etc/zonescope|; s|@VAR@|/var/lib/zonescope|' packaging/config/generator.toml | cmp - /etc/zonescope/generator.toml ||
+        fail "the configuration should be the default one"
     [ "$(stat -c '%U %a' /var/lib/zonescope/generator)" = "zonescope 750" ] || fail "the data should be zonescope's"
     is_file /usr/local/share/zonescope/install.sh
+    is_file /usr/local/share/man/man1/zonescope-generator.1
+    is_file /usr/local/share/man/man7/zonescope.7
 
     changes > /machine/before
     installer --generator
@@ -138,13 +142,37 @@ test_an_upgrade_that_does_not_answer_is_rolled_back() {
     installer --generator
     changes > /machine/before
     version 0.2.0-mute
+    : > "$CALLS"
     installer --upgrade
     expect 1 "a mute generator"
+    # The new one is started, does not answer, and the old one is started.
+    for time in once again; do
+        cat <<'CALLS'
+systemctl --quiet daemon-reload
+systemctl --quiet enable zonescope-generator.service
+systemctl --quiet stop zonescope-generator.service
+systemctl --quiet --no-block start zonescope-generator.service
+CALLS
+    done | calls_are 'systemctl --quiet (daemon-reload|enable|--no-block|start|restart|disable|stop)'
     says "bring the old zonescope-generator back"
     says "did not answer within 30 s"
     says "the old one is back"
     [ "$(/usr/local/bin/zonescope-generator --version)" = "zonescope-generator 0.1.0" ] || fail "the old version"
     systemctl is-active zonescope-generator.service || fail "it should run"
+    changes | diff /machine/before - || fail "all is as before the upgrade"
+}
+
+test_a_collector_that_ends_is_rolled_back_too() {
+    systemd
+    installer --collector-columnar
+    changes > /machine/before
+    version 0.2.0-mute
+    installer --upgrade
+    expect 1 "a collector that ends at once"
+    says "did not answer within 30 s"
+    says "the old one is back"
+    [ "$(/usr/local/bin/zonescope-collector-columnar --version)" = "zonescope-collector-columnar 0.1.0" ] || fail "the old version"
+    systemctl is-active zonescope-collector-columnar.service || fail "it should run"
     changes | diff /machine/before - || fail "all is as before the upgrade"
 }
 

@@ -52,9 +52,41 @@ test_two_builds_are_byte_identical() {
     cmp "$tarball" "/tmp/elsewhere/target/zonescope-release/${tarball##*/}" || fail "two builds should be the same bytes"
     tar -tvzf "$tarball" | awk '$2 != "0/0" { exit 1 }' || fail "owned by nobody in particular"
     for file in bin/zonescope-generator bin/zonescope-collector-columnar install.sh SHA256SUMS PLATFORM VERSION \
-        packaging/systemd/zonescope-generator.service packaging/smf/generator.xml packaging/smf/acceptance.sh LICENSE-MIT; do
+        man/zonescope-generator.1 man/zonescope-collector-columnar.1 man/zonescope.7 packaging/systemd/zonescope-generator.service packaging/smf/generator.xml packaging/smf/acceptance.sh LICENSE-MIT; do
         tar -tzf "$tarball" | grep -q "/$file$" || fail "the tarball should hold $file"
     done
+}
+
+test_package_makes_the_tarball_and_nothing_else() {
+    use cargo
+    installer --package
+    expect 0 "--package"
+    tarball=$(echo /src/target/zonescope-release/zonescope-*.tar.gz)
+    says "$tarball"
+    calls_are cargo <<'CALLS'
+cargo --version
+cargo build --release --locked -p zonescope-generator -p zonescope-collector-columnar
+CALLS
+    ( cd "${tarball%/*}" && sha256sum --check --quiet "${tarball##*/}.sha256" ) || fail "its sum lies beside it"
+    unchanged "but for the build"
+    mkdir /tmp/release && tar -xzf "$tarball" -C /tmp/release --strip-components 1
+    code=0
+    sh /tmp/release/install.sh --package > /machine/output 2>&1 || code=$?
+    expect 3 "--package of a release"
+    says "is no source tree"
+}
+
+test_a_release_of_some_programs() {
+    use cargo
+    sh packaging/release.sh generator > /machine/log 2>&1 || { cat /machine/log; fail "release.sh generator"; }
+    tarball=$(echo /src/target/zonescope-release/zonescope-*.tar.gz)
+    tar -tzf "$tarball" | grep -q /bin/zonescope-generator$ || fail "what was named is in it"
+    ! tar -tzf "$tarball" | grep -q collector-columnar$ || fail "what was not named is not"
+    installer --collector-columnar --from "$tarball"
+    expect 3 "a program that is not in it"
+    says "this release has no zonescope-collector-columnar"
+    sh packaging/release.sh generatr > /machine/output 2>&1 && fail "a mistake"
+    says "release.sh: what is generatr?"
 }
 
 test_curl_sh_installs_and_leaves_no_trace_when_removed() { # every shell

@@ -28,6 +28,20 @@ test_units_are_valid_and_closed() {
     done
 }
 
+test_manual_pages_are_right() {
+    command -v groff > /dev/null || skip "no groff here"
+    for page in docs/man/*.[17]; do
+        groff -t -man -ww -Tutf8 "$page" > /tmp/page 2> /tmp/says
+        [ ! -s /tmp/says ] || { cat /tmp/says; fail "$page"; }
+        [ "$(wc -l < /tmp/page)" -gt 40 ] || fail "$page says something"
+    done
+    for program in generator collector-columnar collector-redis; do
+        is_file docs/man/zonescope-$program.1
+        grep -q "man:zonescope-$program(1)" packaging/systemd/zonescope-$program.service || fail "the unit names its page"
+        grep -q "manpage title=\"zonescope-$program\" section=\"1\"" packaging/smf/$program.xml || fail "the manifest names its page"
+    done
+}
+
 test_every_default_configuration_shows_its_keys_as_toml() {
     python3 -c 'import tomllib' 2>/dev/null || skip "this python3 has no tomllib"
     for file in packaging/config/*.toml; do

@@ -113,12 +113,8 @@ test_a_release_is_tried_without_building() {
 }
 
 no_compiler() {
-    # The machine's own compilers go, whatever they are.
+    hide_compilers
     mkdir -p /machine/bin
-    for nc_tool in cargo rustc cc gcc; do
-        nc_path=$(command -v $nc_tool) && rm -f "$nc_path"
-    done
-    rm -rf /root/.cargo
     PATH=/machine/bin:$PATH
 }
 
