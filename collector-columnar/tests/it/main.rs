@@ -9,6 +9,8 @@ mod compaction;
 mod crash;
 mod damage;
 mod durability;
+mod faults;
+mod gaps;
 mod rates;
 mod retention;
 mod roundtrip;
