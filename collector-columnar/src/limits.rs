@@ -14,8 +14,8 @@ pub const MEMORY_DEFAULT_BYTES: usize = 256 * MIB;
 pub const MEMORY_LEAST_BYTES: usize = 16 * MIB;
 
 /// Encoded frames between the receiver and the store. When full, the receiver waits: the socket's own queue fills,
-/// then the publisher's, and then the publisher drops, which shows as a gap. Decoded they take about ten times
-/// as much.
+/// then the publisher's, and then the publisher drops; what it dropped is asked for when there is room. Decoded they take
+/// about ten times as much.
 pub const QUEUE_BYTES: usize = 8 * MIB;
 
 /// Log records that could not be written yet, because the disk is full. When full, no more frames are taken.

@@ -47,12 +47,12 @@ pub fn run(arguments: &RunArguments, settings: Settings) -> anyhow::Result<()> {
 async fn receive(
     arguments: &RunArguments,
     settings: Settings,
-    stored: HashMap<Topic, (u64, u64)>,
+    mut positions: HashMap<Topic, (u64, u64)>,
     inbox: Inbox,
 ) -> anyhow::Result<()> {
     let shutdown = Shutdown::install()?;
     let mut reload = Reload::install()?;
-    let mut subscriber = subscribe(&settings, stored).await?;
+    let mut subscriber = subscribe(&settings, positions.clone()).await?;
     tracing::info!(
         endpoints = settings.endpoints.join(","), root = %settings.root.display(),
         memory_mib = settings.store.memory_bytes >> 20, flush_seconds = settings.store.flush_every.as_secs(), "receiving"
@@ -71,7 +71,9 @@ async fn receive(
             }
             () = reload.requested() => match config::load(arguments) {
                 Ok(settings) => {
-                    subscriber = subscribe(&settings, subscriber.positions()).await?;
+                    // Zones that are not taken for a while go on where they were left.
+                    positions.extend(subscriber.positions());
+                    subscriber = subscribe(&settings, positions.clone()).await?;
                     tracing::info!(endpoints = settings.endpoints.join(","), "the configuration was read again; all but `connect` and `zones` waits for a restart");
                 }
                 Err(wrong) => tracing::error!("{wrong}: everything goes on as before"),

@@ -3,7 +3,7 @@
 //!
 //! | queue | bound | when full |
 //! |---|---|---|
-//! | receiver to store | [`QUEUE_BYTES`] of encoded frames | the receiver waits; ZeroMQ queues, then drops at the publisher, and the gap shows |
+//! | receiver to store | [`QUEUE_BYTES`] of encoded frames | the receiver waits; ZeroMQ queues, then drops at the publisher; what was dropped is asked for later |
 //! | store to flusher | one segment | the store gathers the next one, up to its bound of memory, then takes no more frames |
 //!
 //! The store's thread takes frames, writes and syncs the log. A second thread writes Parquet. A disk that refuses is
