@@ -44,6 +44,8 @@ statistics, capitals included (retransSegs). Views are derived:
   use          utilization, saturation and errors of each resource, zone and tick
   rates        every counter per second, a row each
   TABLE_rates  a table, its counters per second
+What is kept of the frames themselves: frames (one row each), gaps (what is missing for good, and why), completeness
+(expected, received, recovered, missing by zone and minute).
 
 NULL means that the platform does not say; it is not zero. Times are UTC.
 
@@ -52,7 +54,11 @@ Examples:
   who is waiting:  query \"select zone, resource, avg(saturation), saturation_unit from use where saturation > 0 group by 1, 2, 4\"
   one zone now:    query \"select * from use where zone = 'web1' and time > now() - interval '1 minute' order by time\"
   bytes sent:      query \"select zone, link, avg(obytes64) from net_rates group by 1, 2\"
-  for a program:   query --format json \"select * from cpu limit 10\"";
+  for a program:   query --format json \"select * from cpu limit 10\"
+  what is missing: query \"select host, zone, time, count, reason from gaps order by time desc limit 20\"
+
+On a terminal, or with --completeness, stderr says of how many of the frames that were due in the time asked about the
+answer was made, and where the others are missing; with --format json as one JSON object.";
 
 const EXPORT_HELP: &str = "\
 Examples:
@@ -163,6 +169,9 @@ pub struct StoreArguments {
 pub struct QueryArguments {
     /// The question, in SQL
     pub sql: String,
+    /// Say on stderr how complete the time is that was asked about, and what is missing where [default: on a terminal]
+    #[arg(long)]
+    pub completeness: bool,
     /// Which store.
     #[command(flatten)]
     pub store: StoreArguments,

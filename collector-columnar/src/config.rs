@@ -59,8 +59,9 @@ pub struct Settings {
 pub fn load(arguments: &RunArguments) -> Result<Settings, Usage> {
     let path = arguments.config.clone().unwrap_or_else(|| paths::HERE.config(ROLE));
     let written: Config = config::load(&path, arguments.config.is_some())?;
-    settings(&written, &path)?;
-    settings(&with(written, arguments), Path::new("(command line)"))
+    settings(&written, &|key, value, allowed| config::wrong(&path, key, value, allowed))?;
+    // What the file says is right; so it is what was typed that is not.
+    settings(&with(written, arguments), &wrongly_typed)
 }
 
 /// The root of queries: as it was typed, else that of the configuration.
@@ -91,33 +92,36 @@ fn with(written: Config, arguments: &RunArguments) -> Config {
     }
 }
 
-fn settings(config: &Config, path: &Path) -> Result<Settings, Usage> {
+/// Says that the value of a key cannot be, and what is allowed.
+type Complain<'a> = &'a dyn Fn(&str, &str, &str) -> Usage;
+
+fn wrongly_typed(key: &str, value: &str, allowed: &str) -> Usage {
+    let option = if key == "zones" { "zone".to_owned() } else { key.replace('_', "-") };
+    Usage(format!("--{option} {value} cannot be: {allowed}"))
+}
+
+fn settings(config: &Config, wrong: Complain<'_>) -> Result<Settings, Usage> {
     let mut endpoints = config.connect.clone();
     if endpoints.is_empty() {
         endpoints.push(DEFAULT_ENDPOINT.to_owned());
     }
     for endpoint in &endpoints {
-        transport::check_endpoint(endpoint).map_err(|e| config::wrong(path, "connect", endpoint, &e.to_string()))?;
+        transport::check_endpoint(endpoint).map_err(|e| wrong("connect", endpoint, &e.to_string()))?;
     }
-    let zone = |name: &String| ZoneName::new(name).map_err(|e| config::wrong(path, "zones", name, &e.to_string()));
-    let time = |key, text: &Option<String>| read(path, key, text.as_deref(), units::duration);
-    let size = |key, text: &Option<String>| read(path, key, text.as_deref(), units::bytes);
+    let zone = |name: &String| ZoneName::new(name).map_err(|e| wrong("zones", name, &e.to_string()));
+    let time = |key, text: &Option<String>| read(wrong, key, text.as_deref(), units::duration);
+    let size = |key, text: &Option<String>| read(wrong, key, text.as_deref(), units::bytes);
 
     let mut store = StoreOptions::default();
     if let Some(flush) = time("flush_interval", &config.flush_interval)? {
         if flush < store.sync_every {
-            return Err(config::wrong(path, "flush_interval", format!("{flush:?}"), "1s or longer"));
+            return Err(wrong("flush_interval", &format!("{flush:?}"), "1s or longer"));
         }
         store.flush_every = flush;
     }
     if let Some(memory) = size("memory", &config.memory)? {
         store.memory_bytes = usize::try_from(memory).ok().filter(|m| *m >= MEMORY_LEAST_BYTES).ok_or_else(|| {
-            config::wrong(
-                path,
-                "memory",
-                format!("{memory} bytes"),
-                &format!("{} MiB or more", MEMORY_LEAST_BYTES >> 20),
-            )
+            wrong("memory", &format!("{memory} bytes"), &format!("{} MiB or more", MEMORY_LEAST_BYTES >> 20))
         })?;
     }
     Ok(Settings {
@@ -126,18 +130,17 @@ fn settings(config: &Config, path: &Path) -> Result<Settings, Usage> {
         root: config.root.clone().unwrap_or_else(|| paths::HERE.data(ROLE)),
         store,
         retention: Retention { keep: time("keep", &config.keep)?, max_bytes: size("max_bytes", &config.max_bytes)? },
-        log_format: read(path, "log_format", config.log_format.as_deref(), str::parse)?.unwrap_or_default(),
+        log_format: read(wrong, "log_format", config.log_format.as_deref(), str::parse)?.unwrap_or_default(),
     })
 }
 
 fn read<T>(
-    path: &Path,
+    wrong: Complain<'_>,
     key: &str,
     text: Option<&str>,
     parse: impl Fn(&str) -> Result<T, String>,
 ) -> Result<Option<T>, Usage> {
-    text.map(|text| parse(text).map_err(|allowed| config::wrong(path, key, format!("\"{text}\""), &allowed)))
-        .transpose()
+    text.map(|text| parse(text).map_err(|allowed| wrong(key, &format!("\"{text}\""), &allowed))).transpose()
 }
 
 #[cfg(test)]
@@ -165,6 +168,22 @@ mod tests {
             for part in parts.into_iter().chain([".tmp"]) {
                 assert!(error.contains(part), "{text}: {error}");
             }
+        }
+    }
+
+    #[test]
+    fn a_mistake_on_the_command_line_names_the_option() {
+        for (typed, said) in [
+            (
+                RunArguments { flush_interval: Some("10ms".to_owned()), ..RunArguments::default() },
+                "--flush-interval 10ms cannot be: 1s or longer",
+            ),
+            (
+                RunArguments { zone: vec!["a/b".to_owned()], ..RunArguments::default() },
+                "--zone a/b cannot be: a name cannot hold '/'",
+            ),
+        ] {
+            assert_eq!(load_text("", typed).unwrap_err().0, said);
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use zonescope_proto::limits::{MAX_FRAME_BYTES, MAX_TOPIC_BYTES};
+use zonescope_proto::limits::MAX_FRAME_BYTES;
 
 const KIB: usize = 1 << 10;
 const MIB: usize = 1 << 20;
@@ -14,16 +14,16 @@ pub const MEMORY_DEFAULT_BYTES: usize = 256 * MIB;
 pub const MEMORY_LEAST_BYTES: usize = 16 * MIB;
 
 /// Encoded frames between the receiver and the store. When full, the receiver waits: the socket's own queue fills,
-/// then the publisher's, and then the publisher drops, which shows as a gap. Decoded they take about ten times
-/// as much.
+/// then the publisher's, and then the publisher drops; what it dropped is asked for when there is room. Decoded they take
+/// about ten times as much.
 pub const QUEUE_BYTES: usize = 8 * MIB;
 
 /// Log records that could not be written yet, because the disk is full. When full, no more frames are taken.
 pub const LOG_PENDING_BYTES: usize = 16 * MIB;
 /// Log records are handed to the operating system when there are this many bytes of them, or no more to do.
 pub const LOG_WRITE_BYTES: usize = 256 * KIB;
-/// Largest record in the log: the length of the topic, the topic, the frame.
-pub const LOG_RECORD_BYTES: usize = 2 + MAX_TOPIC_BYTES + MAX_FRAME_BYTES;
+/// Largest record in the log: its kind, the frame. A gap is smaller than any frame may be.
+pub const LOG_RECORD_BYTES: usize = 1 + MAX_FRAME_BYTES;
 
 /// Longest time a frame may wait for its fsync.
 pub const SYNC_DEFAULT: Duration = Duration::from_secs(1);
@@ -33,6 +33,9 @@ pub const FLUSH_DEFAULT: Duration = Duration::from_secs(60);
 /// Tables times hours that may wait for a flush at once. Frames of a generator whose clock jumps about would
 /// otherwise open a file each.
 pub const OPEN_PARTS: usize = 4096;
+
+/// Folders that are remembered as durable; then all are forgotten, and synced once more when they are needed.
+pub const KNOWN_FOLDERS: usize = 4096;
 
 /// Tables that users' own rows may make.
 pub const CUSTOM_TABLES: usize = 256;
@@ -46,6 +49,9 @@ pub const CUSTOM_NAME_BYTES: usize = 64;
 pub const REMEMBER: Duration = Duration::from_secs(2 * 3600);
 /// How many of the newest hours of `frames` are read at start to find those numbers.
 pub const REMEMBER_HOURS: usize = 2;
+
+/// Minutes of `completeness` that one gap makes at most: a day. What was due later counts in the last of them.
+pub const GAP_MINUTES: usize = 24 * 60;
 
 /// Rows of a row group. Small enough that a reader holds one in memory with ease, large enough that its
 /// dictionaries pay.

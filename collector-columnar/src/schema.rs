@@ -227,12 +227,63 @@ pub static FRAMES: FamilySpec = FamilySpec {
         header_field("sequence", Type::Uint, "", "Number of the frame within its topic and epoch, from 1"),
         header_field("interval_ms", Type::Uint, "ms", "Time between ticks"),
         header_field("bytes", Type::Uint, "bytes", "Size of the frame on the wire"),
+        header_field(
+            "recovered",
+            Type::Uint,
+            "",
+            "1: missed when it was published, and asked for; 0: it came by itself",
+        ),
     ],
 };
 
-/// Every table that is known without looking at the disk: `frames` and the families.
+/// The table `gaps`: frames that will never come, one row for consecutive ones of a topic.
+pub static GAPS: FamilySpec = FamilySpec {
+    index: usize::MAX,
+    table: "gaps",
+    message: "Header",
+    about: "Frames that are missing for good, consecutive ones a row. `time` is when the first was due, an estimate.",
+    many: true,
+    fields: &[
+        header_field("host_id", Type::Text, "", "Stable identity of the host"),
+        header_field("epoch", Type::Uint, "ns", "Start of the generator, since 1970 UTC"),
+        header_field("first", Type::Uint, "", "Number of the first missing frame within its topic and epoch"),
+        header_field("last", Type::Uint, "", "Number of the last; NULL: the generator died, nobody knows with which"),
+        header_field("count", Type::Uint, "frames", "How many are missing; NULL where nobody knows"),
+        header_field(
+            "reason",
+            Type::Text,
+            "",
+            "evicted: the generator kept them no more; restarted: the generator that had them is gone; replaced: another \
+             host answers there; no_recovery: the generator keeps none; unreachable: nobody answered in time",
+        ),
+        header_field("interval_ms", Type::Uint, "ms", "Time between ticks"),
+        header_field("noticed", Type::Uint, "ns", "When the collector gave them up, since 1970 UTC, by its own clock"),
+    ],
+};
+
+const fn tally_field(name: &'static str, help: &'static str) -> Field {
+    let (ty, kind, unit) = (Type::Uint, Kind::Delta, "frames");
+    Field { name, ty, kind, unit, help, kstat: "", linux: "", bits: 64 }
+}
+
+/// The table `completeness`: what came and what did not, by zone and minute.
+pub static COMPLETENESS: FamilySpec = FamilySpec {
+    index: usize::MAX,
+    table: "completeness",
+    message: "Header",
+    about: "Frames that were due, came, and are missing, by zone and minute. In the files a minute may have several rows: sum.",
+    many: false,
+    fields: &[
+        tally_field("expected", "Frames that were due in the minute, as far as that is known: received and missing"),
+        tally_field("received", "Frames that are stored"),
+        tally_field("recovered", "Of these, those that were missed when they were published, and asked for"),
+        tally_field("missing", "Frames that will never come: see the table `gaps`"),
+    ],
+};
+
+/// Every table that is known without looking at the disk: what is kept of frames as such, and the families.
 pub fn known_tables() -> impl Iterator<Item = &'static FamilySpec> {
-    std::iter::once(&FRAMES).chain(FAMILIES.iter().copied())
+    [&FRAMES, &GAPS, &COMPLETENESS].into_iter().chain(FAMILIES.iter().copied())
 }
 
 /// The table of that name, where it is known without looking at the disk.

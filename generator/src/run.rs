@@ -222,7 +222,7 @@ impl Daemon {
         }
         let frame = &mut sample.zone(&ZoneName::global()).frame;
         frame.collect = collect;
-        frame.agent = Some(self.agent.clone());
+        frame.agent = Some(self.agent);
     }
 
     /// Sends every zone's frame, then the host frame. A frame that breaks a limit is dropped and counted.
@@ -259,7 +259,8 @@ impl Daemon {
 
     /// One more tick where a source still holds something, then time for queued frames to leave.
     async fn leave(mut self) -> anyhow::Result<()> {
-        let left = tokio::task::block_in_place(|| self.sources.iter_mut().fold(false, |left, s| s.shutdown() || left));
+        let mut left = false;
+        tokio::task::block_in_place(|| self.sources.iter_mut().for_each(|source| left |= source.shutdown()));
         if left && let Err(Stop::Link(error)) = self.tick().await {
             return Err(error.into());
         }

@@ -26,7 +26,11 @@
 //!  * a cap of 18446744073709551615 is no cap;
 //!  * rss of the global zone is 0 on newer SmartOS (illumos-joyent#51): there the host's own memory counts.
 
+mod reads;
+
 use std::collections::HashMap;
+
+pub use self::reads::READS;
 
 use crate::families::Family;
 use crate::rate::{Identity, delta};

@@ -18,7 +18,7 @@ use crate::store::{Place, Store, StoreOptions};
 pub fn compact(arguments: &StoreArguments) -> anyhow::Result<()> {
     let root = config::root(arguments.root.as_deref())?;
     crate::query::Engine::open(&root, 1)?;
-    let place = Place { root, fs: Arc::new(RealFs) };
+    let place = Place::new(root, Arc::new(RealFs));
     let now = SystemClock.now_ns();
     // Opening finishes what a killed collector left, and its segment's number keeps all files older than the log.
     let store = Store::open(place.clone(), StoreOptions::default(), now)?;

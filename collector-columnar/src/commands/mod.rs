@@ -13,7 +13,6 @@ use std::io::{self, Write};
 use clap_complete::Shell;
 
 use crate::cli;
-use crate::query::QueryError;
 
 /// Standard output, for whoever prints much.
 fn stdout() -> io::BufWriter<io::StdoutLock<'static>> {
@@ -24,14 +23,6 @@ fn stdout() -> io::BufWriter<io::StdoutLock<'static>> {
 fn unless_nobody_reads(result: io::Result<()>) -> io::Result<()> {
     match result {
         Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        other => other,
-    }
-}
-
-/// The same of an answer.
-fn unless_nobody_reads_it(result: Result<(), QueryError>) -> Result<(), QueryError> {
-    match result {
-        Err(QueryError::Output(e)) if e.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         other => other,
     }
 }

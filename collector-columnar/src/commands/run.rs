@@ -6,14 +6,14 @@ use std::sync::Arc;
 use zonescope_link::clock::{Clock, SystemClock};
 use zonescope_link::notify::Notify;
 use zonescope_link::shutdown::{Reload, Shutdown};
-use zonescope_link::{LinkError, Received, Subscriber, SubscriberOptions};
+use zonescope_link::{LinkError, Subscriber, SubscriberOptions};
 use zonescope_proto::Topic;
 
 use crate::cli::RunArguments;
 use crate::config::{self, Settings};
 use crate::store::fs::RealFs;
 use crate::store::housekeeping::Housekeeper;
-use crate::store::ingest::{Delivery, Inbox, Ingest};
+use crate::store::ingest::{Inbox, Ingest};
 use crate::store::{Place, Store};
 
 /// Subscribes and stores.
@@ -22,7 +22,7 @@ use crate::store::{Place, Store};
 /// Where the root is in use or cannot be written, or an endpoint is none.
 pub fn run(arguments: &RunArguments, settings: Settings) -> anyhow::Result<()> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let place = Place { root: settings.root.clone(), fs: Arc::new(RealFs) };
+    let place = Place::new(settings.root.clone(), Arc::new(RealFs));
     let store = Store::open(place.clone(), settings.store, clock.now_ns())?;
     // What came while nobody listened is asked for.
     let stored = store.positions();
@@ -38,6 +38,7 @@ pub fn run(arguments: &RunArguments, settings: Settings) -> anyhow::Result<()> {
         frames = stored.frames,
         rows = stored.rows,
         duplicates = stored.duplicates,
+        gaps = stored.gaps,
         flushes = stored.flushes,
         "everything received is in Parquet"
     );
@@ -47,12 +48,12 @@ pub fn run(arguments: &RunArguments, settings: Settings) -> anyhow::Result<()> {
 async fn receive(
     arguments: &RunArguments,
     settings: Settings,
-    stored: HashMap<Topic, (u64, u64)>,
+    mut positions: HashMap<Topic, (u64, u64)>,
     inbox: Inbox,
 ) -> anyhow::Result<()> {
     let shutdown = Shutdown::install()?;
     let mut reload = Reload::install()?;
-    let mut subscriber = subscribe(&settings, stored).await?;
+    let mut subscriber = subscribe(&settings, positions.clone()).await?;
     let mut notify = Notify::from_environment();
     notify.ready();
     tracing::info!(
@@ -61,10 +62,10 @@ async fn receive(
     );
     loop {
         tokio::select! {
-            received = subscriber.recv() => {
+            event = subscriber.next() => {
                 // Waits while the store does not keep up; told to end, it does not wait for that.
                 let taken = tokio::select! {
-                    taken = notify.during(inbox.put(delivery(received))) => taken,
+                    taken = notify.during(inbox.put(event)) => taken,
                     () = shutdown.requested() => false,
                 };
                 if !taken {
@@ -73,7 +74,9 @@ async fn receive(
             }
             () = reload.requested() => match config::load(arguments) {
                 Ok(settings) => {
-                    subscriber = subscribe(&settings, subscriber.positions()).await?;
+                    // Zones that are not taken for a while go on where they were left.
+                    positions.extend(subscriber.positions());
+                    subscriber = subscribe(&settings, positions.clone()).await?;
                     tracing::info!(endpoints = settings.endpoints.join(","), "the configuration was read again; all but `connect` and `zones` waits for a restart");
                 }
                 Err(wrong) => tracing::error!("{wrong}: everything goes on as before"),
@@ -89,6 +92,7 @@ async fn receive(
         bytes = counters.bytes,
         bad = counters.bad,
         duplicates = counters.duplicates,
+        recovered = counters.recovered,
         gaps = counters.gaps,
         missing = counters.missing,
         "received"
@@ -103,8 +107,4 @@ async fn subscribe(settings: &Settings, mut resume: HashMap<Topic, (u64, u64)>) 
         zones.is_empty() || topic.zone.is_empty() || zones.iter().any(|zone| zone.as_str() == topic.zone)
     });
     Subscriber::connect(SubscriberOptions { endpoints, zones, resume, ..SubscriberOptions::default() }).await
-}
-
-fn delivery(received: Received) -> Delivery {
-    Delivery { topic: received.topic, frame: received.frame, bytes: received.bytes }
 }

@@ -9,8 +9,9 @@ use datafusion::arrow::array::{
 use datafusion::arrow::datatypes::{DataType, Schema};
 use parquet::arrow::arrow_reader::ArrowReaderMetadata;
 use parquet::file::statistics::Statistics;
+use terminal_size::terminal_size_of;
 
-use super::{stdout, unless_nobody_reads};
+use super::{say, stdout, unless_nobody_reads};
 use crate::cli::TablesArguments;
 use crate::config;
 use crate::query::catalog::{Catalog, Relation};
@@ -28,24 +29,39 @@ pub fn tables(arguments: &TablesArguments) -> anyhow::Result<()> {
     let root = config::root(arguments.store.root.as_deref())?;
     let snapshot = Engine::open(&root, 1)?.snapshot()?;
     let catalog = Catalog::new(Arc::clone(&snapshot));
-    let answer = match &arguments.name {
-        None => list(&catalog, &snapshot)?,
-        Some(name) => match catalog.describe(name)? {
-            Some(Relation::Table(table)) => columns(&table.schema)?,
-            Some(Relation::View(schema)) => columns(&schema)?,
-            None => {
-                let names = [catalog.tables()?, catalog.views()?].concat();
-                let hint = hint::did_you_mean(name, &names);
-                return Err(QueryError::Sql { error: format!("there is no table or view {name}"), hint }.into());
-            }
-        },
+    let Some(name) = &arguments.name else {
+        // On a terminal a line is a line; whoever wants all of it names the table, or reads JSON.
+        let width = terminal_size_of(std::io::stdout()).map_or(usize::MAX, |(width, _)| usize::from(width.0));
+        return print(&list(&catalog, &snapshot)?, arguments.format, width);
     };
-    print(&answer, arguments.format)
+    let schema = match catalog.describe(name)? {
+        Some(Relation::Table(table)) => Arc::clone(&table.schema),
+        Some(Relation::View(schema)) => schema,
+        None => {
+            let names = [catalog.tables()?, catalog.views()?].concat();
+            let hint = hint::did_you_mean(name, &names);
+            return Err(QueryError::Sql { error: format!("there is no table or view {name}"), hint }.into());
+        }
+    };
+    if arguments.format == Format::Table {
+        say(&format!("{}\n", about(&catalog, name)?))?;
+    }
+    print(&columns(&schema)?, arguments.format, usize::MAX)
 }
 
-fn print(answer: &RecordBatch, format: Format) -> anyhow::Result<()> {
-    let mut output = Output::new(stdout(), format, answer.schema());
+fn print(answer: &RecordBatch, format: Format, line_width: usize) -> anyhow::Result<()> {
+    let mut output = Output::new(stdout(), format, answer.schema()).cut_at(line_width);
     Ok(unless_nobody_reads(output.write(answer).and_then(|()| output.finish().map(|_| ())))?)
+}
+
+/// What a table or view says, in a sentence.
+fn about(catalog: &Catalog, name: &str) -> std::io::Result<String> {
+    Ok(match (name, catalog.describe(name)?) {
+        (_, Some(Relation::Table(table))) => table.about.clone(),
+        ("use", _) => "Utilization, saturation and errors of each resource, zone and tick.".to_owned(),
+        ("rates", _) => "Every counter of every table, per second, a row each.".to_owned(),
+        (other, _) => format!("The table {}, its counters per second.", other.trim_end_matches("_rates")),
+    })
 }
 
 /// What is stored of one table.
@@ -100,18 +116,11 @@ fn footer(file: &StoredFile) -> Option<(u64, Option<(i64, i64)>)> {
 fn list(catalog: &Catalog, snapshot: &Snapshot) -> anyhow::Result<RecordBatch> {
     let mut rows: Vec<(String, Option<Extent>, String)> = Vec::new();
     for name in catalog.tables()? {
-        let about = match catalog.describe(&name)? {
-            Some(Relation::Table(table)) => table.about.clone(),
-            _ => String::new(),
-        };
-        rows.push((name.clone(), Some(Extent::of(&name, snapshot)?), about));
+        let (extent, about) = (Extent::of(&name, snapshot)?, about(catalog, &name)?);
+        rows.push((name, Some(extent), about));
     }
     for name in catalog.views()? {
-        let about = match name.as_str() {
-            "use" => "Utilization, saturation and errors of each resource, zone and tick.".to_owned(),
-            "rates" => "Every counter of every table, per second, a row each.".to_owned(),
-            other => format!("The table {}, its counters per second.", other.trim_end_matches("_rates")),
-        };
+        let about = about(catalog, &name)?;
         rows.push((name, None, about));
     }
     let number = |get: fn(&Extent) -> u64| -> ArrayRef {

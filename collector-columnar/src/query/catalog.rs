@@ -9,11 +9,12 @@ use datafusion::catalog::{SchemaProvider, TableProvider};
 use datafusion::error::DataFusionError;
 use datafusion::parquet::arrow::arrow_reader::ArrowReaderMetadata;
 
+use super::completeness;
 use super::rates::{LongRates, WideRates, long_schema, wide_schema};
 use super::snapshot::Snapshot;
 use super::stored::StoredTable;
-use super::usage::{NEEDED, UsageTable, usage_schema};
-use crate::schema::{RATES_SUFFIX, Table, VIEWS, known_table, known_tables};
+use super::usage::{UsageTable, needed, usage_schema};
+use crate::schema::{COMPLETENESS, RATES_SUFFIX, Table, VIEWS, known_table, known_tables};
 use crate::store::layout::StoredFile;
 
 /// So many of a user-defined table's newest files are looked at to find its columns.
@@ -105,7 +106,7 @@ impl Catalog {
     fn resolve(&self, name: &str) -> std::io::Result<Option<Arc<dyn TableProvider>>> {
         match name {
             "use" => {
-                let tables = NEEDED.iter().filter_map(|(name, _)| self.stored(name).transpose());
+                let tables = needed().filter_map(|(name, _)| self.stored(name).transpose());
                 Ok(Some(Arc::new(UsageTable::new(tables.collect::<std::io::Result<_>>()?))))
             }
             "rates" => {
@@ -115,6 +116,9 @@ impl Catalog {
             }
             _ => {
                 if let Some(table) = self.stored(name)? {
+                    if name == COMPLETENESS.table {
+                        return completeness::view(table).map(Some).map_err(std::io::Error::other);
+                    }
                     return Ok(Some(table));
                 }
                 let Some(base) = name.strip_suffix(RATES_SUFFIX) else { return Ok(None) };

@@ -1,17 +1,19 @@
 //! Questions in SQL about a store, one being written included.
 //!
 //! [`snapshot`] sees a consistent state, [`stored`] reads its tables, [`rates`] and [`usage`] derive others from them
-//! ([`steps`], [`frames`]), [`catalog`] finds them by name, [`output`] prints. This module puts them together and
-//! sees a query through: where the store changes under it, it begins anew; where a file is damaged, it names the file
+//! ([`steps`], [`frames`]), [`catalog`] finds them by name, [`output`] prints, [`completeness`] says how much of what
+//! there was the answer was made of. This module puts them together and sees a query through: where the store changes under it, it begins anew; where a file is damaged, it names the file
 //! and answers from the rest.
 
 pub mod catalog;
+pub mod completeness;
 pub mod derived;
 pub mod frames;
 pub mod hint;
 pub mod output;
 pub mod range;
 pub mod rates;
+pub mod scope;
 pub mod snapshot;
 pub mod steps;
 pub mod stored;
@@ -29,10 +31,12 @@ use datafusion::error::DataFusionError;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::object_store::local::LocalFileSystem;
+use datafusion::physical_plan::execute_stream;
 use datafusion::prelude::{SQLOptions, SessionConfig, SessionContext};
 use futures::StreamExt;
 
 use self::catalog::Catalog;
+use self::scope::Scope;
 use self::snapshot::{Snapshot, Stale};
 use self::stored::STORE_URL;
 use crate::limits::{ATTEMPTS, HOLD_BACK_BYTES};
@@ -135,11 +139,12 @@ impl Engine {
         Ok(Arc::new(Snapshot::take(&self.root, BTreeSet::new())?))
     }
 
-    /// Answers a question. Damaged files are named in the log, and left out.
+    /// Answers a question; gives what it was about, `None` where about nothing that is stored. Damaged files are
+    /// named in the log, and left out.
     ///
     /// # Errors
     /// Where the question is wrong, or the store cannot be read, or the answer cannot be written.
-    pub async fn answer(&self, sql: &str, to: &mut dyn Answer) -> Result<(), QueryError> {
+    pub async fn answer(&self, sql: &str, to: &mut dyn Answer) -> Result<Option<Scope>, QueryError> {
         let mut excluded = BTreeSet::new();
         for _ in 0..ATTEMPTS {
             let snapshot = Arc::new(Snapshot::take(&self.root, excluded.clone())?);
@@ -151,7 +156,7 @@ impl Engine {
             }
             excluded.extend(damaged);
             match ended {
-                Ok(()) => return Ok(()),
+                Ok(scope) => return Ok(scope),
                 Err(Ended::Again) => {}
                 Err(Ended::For(error)) => return Err(error),
             }
@@ -159,18 +164,22 @@ impl Engine {
         Err(QueryError::Failed(format!("the store changed during each of {ATTEMPTS} attempts")))
     }
 
-    async fn attempt(&self, snapshot: &Arc<Snapshot>, sql: &str, to: &mut dyn Answer) -> Result<(), Ended> {
+    async fn attempt(&self, snapshot: &Arc<Snapshot>, sql: &str, to: &mut dyn Answer) -> Result<Option<Scope>, Ended> {
         let context = self.context(snapshot).map_err(|e| Ended::For(QueryError::Failed(e.to_string())))?;
         // Only questions: nothing can be created, changed or configured.
         let allowed = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
-        let plan = context.sql_with_options(sql, allowed).await;
-        let stream = match plan {
-            Ok(frame) => frame.execute_stream().await,
-            Err(error) => Err(error),
+        let begun = async {
+            let (state, plan) = context.sql_with_options(sql, allowed).await?.into_parts();
+            let plan = state.optimize(&plan)?;
+            let scope = Scope::of(&plan)?;
+            let stream =
+                execute_stream(state.query_planner().create_physical_plan(&plan, &state).await?, state.task_ctx());
+            Ok((scope, stream?))
         };
-        let stream = stream.map_err(|e| judge(snapshot, &e, 0))?;
+        let (scope, stream) = begun.await.map_err(|e| judge(snapshot, &e, 0))?;
         let mut held = Held { to, batches: Some(Vec::new()), bytes: 0, rows: 0 };
-        held.take(stream, snapshot).await
+        held.take(stream, snapshot).await?;
+        Ok(scope)
     }
 
     /// A session that knows the tables of a snapshot.

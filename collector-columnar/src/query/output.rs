@@ -35,13 +35,20 @@ pub struct Output<W: Write> {
     format: Format,
     schema: SchemaRef,
     widths: Option<Vec<usize>>,
+    line_width: usize,
     rows: u64,
 }
 
 impl<W: Write> Output<W> {
     /// Of rows that look like `schema`.
     pub fn new(to: W, format: Format, schema: SchemaRef) -> Self {
-        Output { to, format, schema, widths: None, rows: 0 }
+        Output { to, format, schema, widths: None, line_width: usize::MAX, rows: 0 }
+    }
+
+    /// The same, the lines of a table cut at so many characters.
+    #[must_use]
+    pub fn cut_at(self, line_width: usize) -> Self {
+        Output { line_width, ..self }
     }
 
     /// Writes some rows.
@@ -101,7 +108,12 @@ impl<W: Write> Output<W> {
             let (before, after) = if *right { (padding.as_str(), "") } else { ("", padding.as_str()) };
             line.extend([before, cell, after, "  "]);
         }
-        writeln!(self.to, "{}", line.trim_end())
+        let line = line.trim_end();
+        if line.chars().count() <= self.line_width {
+            return writeln!(self.to, "{line}");
+        }
+        let cut: String = line.chars().take(self.line_width.saturating_sub(1)).collect();
+        writeln!(self.to, "{cut}…")
     }
 
     fn csv(&mut self, batch: &RecordBatch) -> io::Result<()> {

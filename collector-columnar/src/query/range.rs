@@ -59,6 +59,8 @@ impl TimeRange {
         let (before, after) = (at.saturating_sub(slack), at.saturating_add(slack));
         match op {
             Operator::Eq => Some(TimeRange { from: before, to: after }),
+            Operator::Gt if slack == 0 => Some(TimeRange { from: at.saturating_add(1), ..TimeRange::ALL }),
+            Operator::Lt if slack == 0 => Some(TimeRange { to: at.saturating_sub(1), ..TimeRange::ALL }),
             Operator::Gt | Operator::GtEq => Some(TimeRange { from: before, ..TimeRange::ALL }),
             Operator::Lt | Operator::LtEq => Some(TimeRange { to: after, ..TimeRange::ALL }),
             _ => None,
@@ -69,7 +71,9 @@ impl TimeRange {
         TimeRange { from: self.from.max(other.from), to: self.to.min(other.to) }
     }
 
-    fn or(self, other: Self) -> Self {
+    /// From the beginning of the one that begins first to the end of the one that ends last.
+    #[must_use]
+    pub fn or(self, other: Self) -> Self {
         TimeRange { from: self.from.min(other.from), to: self.to.max(other.to) }
     }
 
@@ -163,7 +167,8 @@ mod tests {
 
     #[test]
     fn bounds_of_time_are_found_on_either_side() {
-        assert_eq!(TimeRange::of(&[col("time").gt(at(5)), at(9).gt_eq(col("time"))]), TimeRange { from: 5, to: 9 });
+        assert_eq!(TimeRange::of(&[col("time").gt(at(5)), at(9).gt_eq(col("time"))]), TimeRange { from: 6, to: 9 });
+        assert_eq!(TimeRange::of(&[col("time").gt_eq(at(5)), col("time").lt(at(9))]), TimeRange { from: 5, to: 8 });
         assert_eq!(TimeRange::of(&[col("time").eq(at(5))]), TimeRange { from: 5, to: 5 });
         assert_eq!(TimeRange::of(&[col("time").between(at(5), at(9))]), TimeRange { from: 5, to: 9 });
     }

@@ -20,7 +20,8 @@ use crate::store::buffers::{Buffers, Part};
 use crate::store::layout::{
     Hour, Segment, StoredFile, list_hours, list_log, list_part, list_tables, log_file, split_superseded,
 };
-use crate::store::log::Records;
+use crate::store::log::{Kind, Records};
+use crate::store::lost::Lost;
 
 /// The store changed so that the snapshot no longer holds: take another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -126,9 +127,14 @@ impl Snapshot {
             file.seek(SeekFrom::Start(0))?;
             file.read_to_end(&mut bytes)?;
             // The last record may be one that is being written: then it is not whole, and comes with the next query.
-            for record in Records::new(&bytes) {
-                if let Ok(frame) = decode(record.frame) {
-                    buffers.add(&frame, record.frame.len());
+            for record in Records::new(&bytes)? {
+                match record.kind {
+                    Kind::Gap => Lost::decode(record.body).iter().for_each(|lost| buffers.add_lost(lost)),
+                    Kind::Frame | Kind::Recovered => {
+                        if let Ok(frame) = decode(record.body) {
+                            buffers.add(&frame, record.body.len(), record.kind == Kind::Recovered);
+                        }
+                    }
                 }
             }
         }

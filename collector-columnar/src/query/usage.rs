@@ -1,7 +1,7 @@
 //! The table `use`: utilization, saturation and errors of each resource of each zone at each tick.
 //!
 //! What these are is written once, in `zonescope_proto::resource`, as a function of two frames. So frames are put
-//! together again here: the tables that have a say ([`NEEDED`]) are read side by side in the order of host, zone and
+//! together again here: the tables that have a say ([`needed`]) are read side by side in the order of host, zone and
 //! time, and whatever they have of one moment becomes one frame. Memory: two frames, and a batch of each table.
 
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
 use futures::{TryStreamExt, stream};
-use zonescope_proto::resource::{Usage, usage};
+use zonescope_proto::resource::{READS, Usage, usage};
 use zonescope_proto::v1;
 
 use super::derived::{LOOK_BACK_NS, base_filters, in_series_order};
@@ -25,74 +25,13 @@ use super::frames::Frames;
 use super::stored::StoredTable;
 use crate::schema::{COMMON, FRAMES, HOST, TIME, ZONE, ZONE_ID, time_type};
 
-/// The tables and columns that `zonescope_proto::resource` reads. A test compares the outcome with that of whole
-/// frames, so that nothing can be missing here.
-pub const NEEDED: &[(&str, &[&str])] = &[
-    (FRAMES.table, &["boot_time"]),
-    (
-        "cpu",
-        &[
-            "snaptime",
-            "crtime",
-            "nsec_user",
-            "nsec_sys",
-            "nsec_waitrq",
-            "ncpus",
-            "throttled_usec",
-            "quota_usec",
-            "period_usec",
-            "forkfail_cap",
-            "forkfail_noproc",
-            "forkfail_nomem",
-            "forkfail_misc",
-        ],
-    ),
-    ("cpucaps", &["value", "nwait"]),
-    ("pids", &["events_max"]),
-    ("pressure", &["snaptime", "cpu_some", "memory_some", "io_some", "io_full"]),
-    (
-        "memory",
-        &[
-            "snaptime",
-            "crtime",
-            "rss",
-            "physcap",
-            "physmem",
-            "nover",
-            "pgpgin",
-            "anonpgin",
-            "anon_alloc_fail",
-            "n_pf_throttle_usec",
-            "memory_current",
-            "inactive_file",
-            "pgmajfault",
-            "events_max",
-            "oom_kill",
-        ],
-    ),
-    ("host_memory", &["physmem", "freemem"]),
-    ("disk", &["device", "snaptime", "crtime", "wlentime", "rtime", "rlentime"]),
-    ("disk_error", &["device", "crtime", "hard_errors", "soft_errors", "transport_errors"]),
-    ("zone_vfs", &["snaptime", "crtime", "rtime", "rlentime", "wtime", "wlentime", "delay_time"]),
-    (
-        "net",
-        &[
-            "link",
-            "snaptime",
-            "crtime",
-            "rbytes64",
-            "obytes64",
-            "ierrors",
-            "oerrors",
-            "ifspeed",
-            "norcvbuf",
-            "noxmtbuf",
-            "rx_dropped",
-            "tx_dropped",
-        ],
-    ),
-    ("tcp", &["snaptime", "crtime", "retransSegs", "listenDrop", "listenDropQ0"]),
-];
+/// What is read of the header: the rest of [`READS`]' frame is in the tables of its families.
+const HEADER: (&str, &[&str]) = (FRAMES.table, &["boot_time"]);
+
+/// The tables that are read, and which of their columns.
+pub fn needed() -> impl Iterator<Item = (&'static str, &'static [&'static str])> {
+    std::iter::once(HEADER).chain(READS.iter().copied())
+}
 
 /// Rows of a batch that comes out.
 const BATCH_ROWS: usize = 8192;
@@ -105,7 +44,7 @@ pub struct UsageTable {
 }
 
 impl UsageTable {
-    /// Made of the tables of [`NEEDED`], in that order.
+    /// Made of the tables of [`needed`], in that order.
     pub fn new(tables: Vec<Arc<StoredTable>>) -> Self {
         UsageTable { tables, schema: usage_schema() }
     }
@@ -159,8 +98,8 @@ impl TableProvider for UsageTable {
         let series = [COMMON[HOST], COMMON[ZONE]];
         let order = [COMMON[HOST], COMMON[ZONE], COMMON[TIME]];
         let mut inputs = Vec::new();
-        for ((name, needed), table) in NEEDED.iter().zip(&self.tables) {
-            let columns: Vec<&str> = COMMON.iter().chain(*needed).copied().collect();
+        for ((name, columns), table) in needed().zip(&self.tables) {
+            let columns: Vec<&str> = COMMON.iter().chain(columns).copied().collect();
             let filters = base_filters(filters, &series);
             inputs.push(in_series_order(state, name, Arc::clone(table) as _, &columns, &order, filters).await?);
         }
@@ -190,10 +129,9 @@ impl PartitionStream for UsageStream {
     }
 
     fn execute(&self, ctx: Arc<TaskContext>) -> SendableRecordBatchStream {
-        let tables = NEEDED
-            .iter()
+        let tables = needed()
             .zip(self.inputs.iter())
-            .map(|((name, needed), input)| Ok((*name, *needed, input.execute(self.partition, Arc::clone(&ctx))?)));
+            .map(|((name, columns), input)| Ok((name, columns, input.execute(self.partition, Arc::clone(&ctx))?)));
         let frames = tables.collect::<Result<Vec<_>>>().and_then(Frames::new);
         let schema = Arc::clone(&self.schema);
         let batches = stream::once(std::future::ready(frames)).map_ok(move |frames| {

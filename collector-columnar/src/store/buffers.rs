@@ -11,13 +11,17 @@ use zonescope_proto::{FAMILIES, Family, Sink, Value, Visitor, v1, walk};
 use super::builder::{At, TableBuilder};
 use super::custom::CustomTables;
 use super::layout::Hour;
-use crate::schema::{FRAMES, Table, known_table};
+use super::lost::Lost;
+use super::minutes::{Minutes, Tally};
+use crate::schema::{COMPLETENESS, FRAMES, GAPS, Table, known_table};
 
 /// The tables of all families, by their place in [`FAMILIES`].
 static TABLES: LazyLock<Vec<Arc<Table>>> =
     LazyLock::new(|| FAMILIES.iter().map(|f| Arc::new(Table::of_family(f))).collect());
 
 static FRAMES_TABLE: LazyLock<Arc<Table>> = LazyLock::new(|| Arc::new(Table::of_family(&FRAMES)));
+static GAPS_TABLE: LazyLock<Arc<Table>> = LazyLock::new(|| Arc::new(Table::of_family(&GAPS)));
+static COMPLETENESS_TABLE: LazyLock<Arc<Table>> = LazyLock::new(|| Arc::new(Table::of_family(&COMPLETENESS)));
 
 /// Rows that become one file: of one table, one hour, one segment.
 #[derive(Debug, Clone)]
@@ -54,23 +58,32 @@ impl Buffers {
         Buffers::among(self.custom_tables.iter().cloned())
     }
 
-    /// Adds every row of a frame, of which `bytes` came over the wire.
-    pub fn add(&mut self, frame: &v1::Frame, bytes: usize) {
+    /// Adds every row of a frame, of which `bytes` came over the wire, because it was asked for or by itself.
+    pub fn add(&mut self, frame: &v1::Frame, bytes: usize, recovered: bool) {
         let Some(header) = &frame.header else { return };
-        let zone = header.zone.as_ref();
-        let at = At {
-            host: if header.host.is_empty() { &header.host_id } else { &header.host },
-            zone: zone.map_or("", |z| &z.name),
-            zone_id: zone.map_or(0, |z| z.id),
-            time: header.time.cast_signed(),
-        };
         let buffers = self.hours.entry(Hour::of(header.time)).or_default();
-        let mut rows = Rows { at, buffers, custom_tables: &mut self.custom_tables, bytes: 0, rows: 0 };
-        rows.frame(header, bytes);
+        let mut rows = Rows { at: at(header), buffers, custom_tables: &mut self.custom_tables, bytes: 0, rows: 0 };
+        rows.frame(header, bytes, recovered);
         walk(frame, &mut rows);
         self.bytes += rows.bytes;
         self.rows += rows.rows;
         self.frames += 1;
+    }
+
+    /// Adds frames that will never come: a row of `gaps`, and what they make of their minutes.
+    pub fn add_lost(&mut self, lost: &Lost) {
+        let first = at(&lost.first);
+        let builder = &mut self.hours.entry(Hour::of(lost.first.time)).or_default().gaps;
+        let builder = builder.get_or_insert_with(|| TableBuilder::new(Arc::clone(&GAPS_TABLE)));
+        let before = builder.bytes();
+        gap(builder, &first, lost);
+        self.bytes += builder.bytes() - before;
+        self.rows += 1;
+        for (minute, missing) in lost.minutes() {
+            let buffers = self.hours.entry(Hour::of(minute)).or_default();
+            let at = At { time: minute.cast_signed(), ..first };
+            self.bytes += buffers.minutes.add(&at, Tally { missing, ..Tally::default() });
+        }
     }
 
     /// Bytes that the rows take.
@@ -100,8 +113,10 @@ impl Buffers {
     pub fn finish(self) -> Result<Vec<Part>, ArrowError> {
         let mut parts = Vec::new();
         for (hour, buffers) in self.hours {
-            let tables = buffers.frames.into_iter().chain(buffers.families.into_iter().flatten());
-            for built in tables.map(TableBuilder::finish).chain(buffers.custom.finish()?.into_iter().map(Ok)) {
+            let HourBuffers { frames, gaps, minutes, families, custom } = buffers;
+            let tables = frames.into_iter().chain(gaps).chain(families.into_iter().flatten()).map(TableBuilder::finish);
+            let minutes = (minutes.rows() > 0).then(|| minutes.finish(&COMPLETENESS_TABLE));
+            for built in tables.chain(minutes).chain(custom.finish()?.into_iter().map(Ok)) {
                 let (table, batch) = built?;
                 parts.push(Part { table, hour, batch });
             }
@@ -114,13 +129,16 @@ impl Buffers {
 #[derive(Debug, Default)]
 struct HourBuffers {
     frames: Option<TableBuilder>,
+    gaps: Option<TableBuilder>,
+    minutes: Minutes,
     families: Vec<Option<TableBuilder>>,
     custom: CustomTables,
 }
 
 impl HourBuffers {
     fn parts(&self) -> usize {
-        1 + self.families.iter().flatten().count() + self.custom.count()
+        let kept = [&self.frames, &self.gaps].into_iter().chain(&self.families);
+        usize::from(self.minutes.rows() > 0) + kept.flatten().count() + self.custom.count()
     }
 
     fn family(&mut self, index: usize) -> &mut TableBuilder {
@@ -128,6 +146,36 @@ impl HourBuffers {
             self.families.resize_with(index + 1, || None);
         }
         self.families[index].get_or_insert_with(|| TableBuilder::new(Arc::clone(&TABLES[index])))
+    }
+}
+
+/// What the rows of a frame have in common.
+fn at(header: &v1::Header) -> At<'_> {
+    let zone = header.zone.as_ref();
+    At {
+        host: if header.host.is_empty() { &header.host_id } else { &header.host },
+        zone: zone.map_or("", |z| &z.name),
+        zone_id: zone.map_or(0, |z| z.id),
+        time: header.time.cast_signed(),
+    }
+}
+
+/// The row of the table `gaps`, in the order of [`GAPS`].
+fn gap(builder: &mut TableBuilder, at: &At<'_>, lost: &Lost) {
+    let Lost { first, last, noticed, reason } = lost;
+    builder.begin(at);
+    let values = [
+        Some(Value::Text(&first.host_id)),
+        Some(Value::Uint(first.epoch)),
+        Some(Value::Uint(first.sequence)),
+        last.map(Value::Uint),
+        lost.count().map(Value::Uint),
+        Some(Value::Text(reason)),
+        Some(Value::Uint(first.interval_ms.into())),
+        Some(Value::Uint(*noticed)),
+    ];
+    for (index, value) in values.into_iter().enumerate() {
+        builder.value(index, value);
     }
 }
 
@@ -141,8 +189,8 @@ struct Rows<'a> {
 }
 
 impl Rows<'_> {
-    /// The row of the table `frames`, in the order of [`FRAMES`].
-    fn frame(&mut self, header: &v1::Header, bytes: usize) {
+    /// The row of the table `frames`, in the order of [`FRAMES`], and what it makes of its minute.
+    fn frame(&mut self, header: &v1::Header, bytes: usize, recovered: bool) {
         let zone = header.zone.as_ref();
         let text =
             |get: fn(&v1::Zone) -> &String| zone.map(|z| get(z).as_str()).filter(|t| !t.is_empty()).map(Value::Text);
@@ -156,6 +204,7 @@ impl Rows<'_> {
             Some(Value::Uint(header.sequence)),
             Some(Value::Uint(header.interval_ms.into())),
             Some(Value::Uint(bytes as u64)),
+            Some(Value::Uint(recovered.into())),
         ];
         let builder = self.buffers.frames.get_or_insert_with(|| TableBuilder::new(Arc::clone(&FRAMES_TABLE)));
         let before = builder.bytes();
@@ -165,6 +214,8 @@ impl Rows<'_> {
         }
         self.bytes += builder.bytes() - before;
         self.rows += 1;
+        let tally = Tally { received: 1, recovered: recovered.into(), missing: 0 };
+        self.bytes += self.buffers.minutes.add(&self.at, tally);
     }
 }
 

@@ -4,9 +4,13 @@
 //! count these operations, fail any of them, or stop the world after any of them, and look at what is left.
 //! Reading changes nothing and uses the standard library directly.
 
+use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::io::{self, Seek, SeekFrom, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::limits::KNOWN_FOLDERS;
 
 /// Changes the disk. An error says what was attempted, and on what.
 pub trait Fs: Send + Sync + Debug {
@@ -96,20 +100,46 @@ impl Fs for RealFs {
     }
 }
 
-/// Makes a folder and those above it that are missing, down from `root`, each durably.
+/// Makes the root, which may be any number of folders deep, durably.
 ///
 /// # Errors
 /// Where a folder cannot be made or synced.
-pub fn create_dirs(fs: &dyn Fs, root: &Path, path: &Path) -> io::Result<()> {
-    if path.is_dir() {
-        return Ok(());
-    }
-    if let Some(parent) = path.parent() {
-        if path != root {
-            create_dirs(fs, root, parent)?;
+pub fn make_root(fs: &dyn Fs, root: &Path) -> io::Result<()> {
+    let made: Vec<&Path> = root.ancestors().take_while(|path| !path.as_os_str().is_empty() && !path.exists()).collect();
+    std::fs::create_dir_all(root).map_err(attempted("make the folder", root))?;
+    let above = made.iter().filter_map(|path| path.parent());
+    above
+        .map(|path| if path.as_os_str().is_empty() { Path::new(".") } else { path })
+        .try_for_each(|path| fs.sync_dir(path))
+}
+
+/// Folders that are known to be durable.
+///
+/// That a folder is there does not say that it would outlive the power: the collector that made it may have been
+/// killed before it synced its name. So each is synced once by each process.
+#[derive(Debug, Default)]
+pub struct Folders(Mutex<BTreeSet<PathBuf>>);
+
+impl Folders {
+    /// Makes a folder and those above it, down from `root`, which is there.
+    pub(super) fn make(&self, fs: &dyn Fs, root: &Path, path: &Path) -> io::Result<()> {
+        let Some(parent) = path.parent().filter(|_| path != root) else { return Ok(()) };
+        // Retention removes folders.
+        if self.durable().contains(path) && path.is_dir() {
+            return Ok(());
         }
+        self.make(fs, root, parent)?;
         fs.create_dir(path)?;
         fs.sync_dir(parent)?;
+        let mut durable = self.durable();
+        if durable.len() >= KNOWN_FOLDERS {
+            durable.clear();
+        }
+        durable.insert(path.to_owned());
+        Ok(())
     }
-    Ok(())
+
+    fn durable(&self) -> MutexGuard<'_, BTreeSet<PathBuf>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }

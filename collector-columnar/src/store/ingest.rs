@@ -3,7 +3,7 @@
 //!
 //! | queue | bound | when full |
 //! |---|---|---|
-//! | receiver to store | [`QUEUE_BYTES`] of encoded frames | the receiver waits; ZeroMQ queues, then drops at the publisher, and the gap shows |
+//! | receiver to store | [`QUEUE_BYTES`] of encoded frames | the receiver waits; ZeroMQ queues, then drops at the publisher; what was dropped is asked for later |
 //! | store to flusher | one segment | the store gathers the next one, up to its bound of memory, then takes no more frames |
 //!
 //! The store's thread takes frames, writes and syncs the log. A second thread writes Parquet. A disk that refuses is
@@ -14,10 +14,9 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError, channel}
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use zonescope_link::clock::Clock;
-use zonescope_proto::{Topic, v1};
+use zonescope_link::{Event, Received};
 
 use super::{Appended, Counters, Incoming, Sealed, Store, StoreError};
 use crate::limits::QUEUE_BYTES;
@@ -32,31 +31,27 @@ const RETRY: Duration = Duration::from_secs(2);
 /// A disk that goes on refusing is reported this often.
 const REMIND: Duration = Duration::from_secs(60);
 
-/// A frame on its way into the store.
-#[derive(Debug)]
-pub struct Delivery {
-    /// Its topic.
-    pub topic: Topic,
-    /// The frame, decoded and valid.
-    pub frame: v1::Frame,
-    /// The same as it travelled.
-    pub bytes: Bytes,
-}
+/// What a gap weighs in the queue.
+const GAP_BYTES: usize = 256;
 
-/// Where frames are put. When the last of these is dropped, the store ends.
+/// Where frames and gaps are put. When the last of these is dropped, the store ends.
 #[derive(Debug, Clone)]
 pub struct Inbox {
-    queue: Sender<(Delivery, OwnedSemaphorePermit)>,
+    queue: Sender<(Event, OwnedSemaphorePermit)>,
     room: Arc<Semaphore>,
 }
 
 impl Inbox {
-    /// Puts a frame, as soon as there is room. False when the store has ended. Cancel-safe: a frame is in, or it is
-    /// not.
-    pub async fn put(&self, delivery: Delivery) -> bool {
-        let weight = u32::try_from(delivery.bytes.len().clamp(1, QUEUE_BYTES)).unwrap_or(u32::MAX);
+    /// Puts a frame or a gap, as soon as there is room. False when the store has ended. Cancel-safe: it is in, or it
+    /// is not.
+    pub async fn put(&self, event: Event) -> bool {
+        let bytes = match &event {
+            Event::Frame(received) => received.bytes.len(),
+            Event::Gap(_) => GAP_BYTES,
+        };
+        let weight = u32::try_from(bytes.clamp(1, QUEUE_BYTES)).unwrap_or(u32::MAX);
         match Arc::clone(&self.room).acquire_many_owned(weight).await {
-            Ok(permit) => self.queue.send((delivery, permit)).is_ok(),
+            Ok(permit) => self.queue.send((event, permit)).is_ok(),
             Err(_) => false,
         }
     }
@@ -74,10 +69,10 @@ impl Ingest {
     /// # Errors
     /// Where the system gives no threads.
     pub fn start(store: Store, clock: Arc<dyn Clock>) -> std::io::Result<(Inbox, Self)> {
-        let (queue, deliveries) = channel();
+        let (queue, events) = channel();
         let room = Arc::new(Semaphore::new(QUEUE_BYTES));
         let flusher = Flusher::start()?;
-        let worker = Worker { store, clock, deliveries, flusher, retry_at: None, trouble: None };
+        let worker = Worker { store, clock, events, flusher, retry_at: None, trouble: None };
         let thread = std::thread::Builder::new().name("store".to_owned()).spawn(move || worker.run())?;
         Ok((Inbox { queue, room }, Ingest { thread }))
     }
@@ -147,7 +142,7 @@ impl Flusher {
 struct Worker {
     store: Store,
     clock: Arc<dyn Clock>,
-    deliveries: Receiver<(Delivery, OwnedSemaphorePermit)>,
+    events: Receiver<(Event, OwnedSemaphorePermit)>,
     flusher: Flusher,
     retry_at: Option<Instant>,
     trouble: Option<Trouble>,
@@ -182,26 +177,31 @@ impl Worker {
             return true;
         }
         let now = self.clock.now_ns();
-        match self.deliveries.recv_timeout(IDLE) {
-            Ok((delivery, _permit)) => self.append(&delivery, now),
+        match self.events.recv_timeout(IDLE) {
+            Ok((event, _permit)) => self.append(&event, now),
             Err(RecvTimeoutError::Timeout) => return true,
             Err(RecvTimeoutError::Disconnected) => return false,
         }
         for _ in 1..BUNCH {
-            match self.deliveries.try_recv() {
-                Ok((delivery, _permit)) => self.append(&delivery, now),
+            match self.events.try_recv() {
+                Ok((event, _permit)) => self.append(&event, now),
                 Err(TryRecvError::Empty | TryRecvError::Disconnected) => break,
             }
         }
         true
     }
 
-    fn append(&mut self, delivery: &Delivery, now: u64) {
-        let Delivery { topic, frame, bytes } = delivery;
-        let result = self.store.append(&Incoming { topic, frame, bytes }, now);
-        if matches!(result, Ok(Appended::Refused)) {
-            tracing::warn!(%topic, "a frame of a time that cannot be was refused");
-        }
+    fn append(&mut self, event: &Event, now: u64) {
+        let result = match event {
+            Event::Gap(gap) => self.store.append_gap(gap, now),
+            Event::Frame(Received { topic, frame, bytes, recovered, .. }) => {
+                let result = self.store.append(&Incoming { frame, bytes, recovered: *recovered }, now);
+                if matches!(result, Ok(Appended::Refused)) {
+                    tracing::warn!(%topic, "a frame of a time that cannot be was refused");
+                }
+                result
+            }
+        };
         // What the log could not write it still has, and writes later: nothing is lost here. That it took a frame
         // says nothing of the disk.
         if let Err(error) = result {

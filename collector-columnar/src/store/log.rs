@@ -1,8 +1,8 @@
 //! The write-ahead log: what makes a frame durable long before it is Parquet.
 //!
 //! A segment is a file: the magic, then records `[length u32][crc32 u32][payload]`, little-endian, the payload being
-//! `[length of the topic u16][topic][frame]`. The checksum covers the length too, so that a tail of zeros, which
-//! some file systems leave after a crash, is no record.
+//! `[kind u8][body]`: a frame as it travelled, or a gap ([`super::lost`]). The checksum covers the length too, so that a
+//! tail of zeros, which some file systems leave after a crash, is no record.
 //!
 //! **Reading** trusts no length and stops at the first record that is not whole: after a crash the tail may be torn.
 //! **Writing** gathers records in memory, hands them to the system in large writes, and syncs them all together.
@@ -20,7 +20,9 @@ use super::fs::FsFile;
 use super::layout::{LOG_DIR, Segment, log_file};
 use crate::limits::{LOG_RECORD_BYTES, LOG_WRITE_BYTES};
 
-const MAGIC: &[u8; 8] = b"zonewal1";
+/// What the magic of every version begins with.
+const MAGIC_OF_ALL: &[u8; 7] = b"zonewal";
+const MAGIC: &[u8; 8] = b"zonewal2";
 const HEAD_BYTES: usize = 8;
 
 /// The segment being written.
@@ -92,8 +94,8 @@ impl Log {
     ///
     /// # Errors
     /// Where it cannot be written now. The record is kept, and written later.
-    pub fn append(&mut self, topic: &str, frame: &[u8]) -> io::Result<()> {
-        encode(topic, frame, &mut self.pending);
+    pub fn append(&mut self, kind: Kind, body: &[u8]) -> io::Result<()> {
+        encode(kind, body, &mut self.pending);
         if self.pending.len() >= LOG_WRITE_BYTES { self.write() } else { Ok(()) }
     }
 
@@ -145,15 +147,31 @@ impl Log {
     }
 }
 
-fn encode(topic: &str, frame: &[u8], into: &mut Vec<u8>) {
+/// What a record is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A frame that came when it was published.
+    Frame = 0,
+    /// A frame that was missed, and came when it was asked for.
+    Recovered = 1,
+    /// Frames that will never come.
+    Gap = 2,
+}
+
+impl Kind {
+    fn of(byte: u8) -> Option<Self> {
+        [Kind::Frame, Kind::Recovered, Kind::Gap].into_iter().find(|kind| *kind as u8 == byte)
+    }
+}
+
+fn encode(kind: Kind, body: &[u8], into: &mut Vec<u8>) {
     let start = into.len();
-    let payload = 2 + topic.len() + frame.len();
+    let payload = 1 + body.len();
     into.reserve(HEAD_BYTES + payload);
     into.extend_from_slice(&u32::try_from(payload).unwrap_or(u32::MAX).to_le_bytes());
     into.extend_from_slice(&[0; 4]);
-    into.extend_from_slice(&u16::try_from(topic.len()).unwrap_or(u16::MAX).to_le_bytes());
-    into.extend_from_slice(topic.as_bytes());
-    into.extend_from_slice(frame);
+    into.push(kind as u8);
+    into.extend_from_slice(body);
     let crc = checksum(&into[start..start + 4], &into[start + HEAD_BYTES..]);
     into[start + 4..start + HEAD_BYTES].copy_from_slice(&crc.to_le_bytes());
 }
@@ -174,16 +192,24 @@ pub struct Records<'a> {
 /// One record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Record<'a> {
-    /// The topic under which the frame arrived.
-    pub topic: &'a str,
-    /// The frame, encoded.
-    pub frame: &'a [u8],
+    /// What it is.
+    pub kind: Kind,
+    /// The frame or the gap, encoded.
+    pub body: &'a [u8],
 }
 
 impl<'a> Records<'a> {
     /// Of the bytes of a segment's file. A file that is cut off within its magic has none.
-    pub fn new(segment: &'a [u8]) -> Self {
-        Records { rest: segment.strip_prefix(MAGIC).unwrap_or_default() }
+    ///
+    /// # Errors
+    /// Where another version of ours wrote it: its frames must not be taken for none.
+    pub fn new(segment: &'a [u8]) -> io::Result<Self> {
+        match segment.strip_prefix(MAGIC) {
+            None if segment.starts_with(MAGIC_OF_ALL) && segment.len() > MAGIC.len() => Err(io::Error::other(
+                "another version of this program wrote it: let that version flush it, by starting and ending it",
+            )),
+            records => Ok(Records { rest: records.unwrap_or_default() }),
+        }
     }
 
     /// Bytes that are no whole record: after the last call of `next`, the torn tail.
@@ -206,11 +232,10 @@ impl<'a> Iterator for Records<'a> {
         if crc != checksum(length, payload).to_le_bytes() {
             return None;
         }
-        let (topic_bytes, payload) = payload.split_at_checked(2)?;
-        let (topic, frame) = payload.split_at_checked(u16::from_le_bytes(topic_bytes.try_into().ok()?).into())?;
-        let topic = std::str::from_utf8(topic).ok()?;
+        let (kind, body) = payload.split_first()?;
+        let kind = Kind::of(*kind)?;
         self.rest = rest;
-        Some(Record { topic, frame })
+        Some(Record { kind, body })
     }
 }
 
@@ -220,26 +245,32 @@ mod tests {
 
     use super::*;
 
-    fn segment(records: &[(String, Vec<u8>)]) -> Vec<u8> {
+    fn segment(records: &[Vec<u8>]) -> Vec<u8> {
         let mut bytes = MAGIC.to_vec();
-        for (topic, frame) in records {
-            encode(topic, frame, &mut bytes);
+        for body in records {
+            encode(kind(body), body, &mut bytes);
         }
         bytes
     }
 
-    fn read(bytes: &[u8]) -> Vec<(String, Vec<u8>)> {
-        Records::new(bytes).map(|r| (r.topic.to_owned(), r.frame.to_vec())).collect()
+    /// Any kind, the same for the same body.
+    fn kind(body: &[u8]) -> Kind {
+        Kind::of(body.len() as u8 % 3).unwrap()
+    }
+
+    fn read(bytes: &[u8]) -> Vec<Vec<u8>> {
+        let Ok(records) = Records::new(bytes) else { return Vec::new() };
+        records.inspect(|r| assert_eq!(r.kind, kind(r.body))).map(|r| r.body.to_vec()).collect()
     }
 
     proptest! {
         #[test]
-        fn what_was_written_is_read(records: Vec<(String, Vec<u8>)>) {
+        fn what_was_written_is_read(records: Vec<Vec<u8>>) {
             prop_assert_eq!(read(&segment(&records)), records);
         }
 
         #[test]
-        fn a_torn_tail_costs_only_itself(records: Vec<(String, Vec<u8>)>, cut: prop::sample::Index) {
+        fn a_torn_tail_costs_only_itself(records: Vec<Vec<u8>>, cut: prop::sample::Index) {
             let bytes = segment(&records);
             let whole = read(&bytes[..cut.index(bytes.len() + 1)]);
             prop_assert_eq!(&records[..whole.len()], &whole[..]);
@@ -247,12 +278,15 @@ mod tests {
 
         #[test]
         fn no_bytes_make_it_stumble(bytes: Vec<u8>) {
-            read(&[MAGIC.as_slice(), &bytes].concat());
-            read(&bytes);
+            for bytes in [[MAGIC.as_slice(), &bytes].concat(), bytes] {
+                if let Ok(records) = Records::new(&bytes) {
+                    records.for_each(drop);
+                }
+            }
         }
 
         #[test]
-        fn a_flipped_bit_ends_the_segment_and_invents_nothing(records: Vec<(String, Vec<u8>)>, at: prop::sample::Index, bit in 0..8u8) {
+        fn a_flipped_bit_ends_the_segment_and_invents_nothing(records: Vec<Vec<u8>>, at: prop::sample::Index, bit in 0..8u8) {
             let mut bytes = segment(&records);
             let at = at.index(bytes.len());
             bytes[at] ^= 1 << bit;
@@ -263,8 +297,16 @@ mod tests {
 
     #[test]
     fn zeros_after_a_crash_are_no_record() {
-        let mut bytes = segment(&[("web1/h".to_owned(), b"frame".to_vec())]);
+        let mut bytes = segment(&[b"frame".to_vec()]);
         bytes.extend_from_slice(&[0; 64]);
         assert_eq!(read(&bytes).len(), 1);
+        assert!(Records::new(&[0; 64]).unwrap().next().is_none());
+    }
+
+    #[test]
+    fn another_version_s_frames_are_not_taken_for_none() {
+        let said = Records::new(b"zonewal1 and frames").unwrap_err().to_string();
+        assert!(said.contains("another version"), "{said}");
+        assert!(Records::new(b"zonewal").unwrap().next().is_none(), "cut off within the magic");
     }
 }

@@ -20,7 +20,11 @@
 //!
 //! A frame that comes again (a generator sends it again, or a recovery overlaps) is known by its epoch, topic and
 //! sequence number: [`seen`] has the last number of each topic, and finds them after a start in the newest files of
-//! the table `frames` and in the log.
+//! the tables `frames` and `gaps` and in the log.
+//!
+//! # What never came
+//! A gap ([`lost`]) travels as a frame does, and is as durable: each number of a topic is in `frames` once, or in a
+//! row of `gaps` once. What both make of each minute goes to `completeness` ([`minutes`]).
 //!
 //! # How it fails
 //! A full disk: what cannot be written stays in memory and is tried again, frames are taken until the bounds in
@@ -47,6 +51,8 @@ pub mod ingest;
 pub mod layout;
 pub mod lock;
 pub mod log;
+pub mod lost;
+pub mod minutes;
 pub mod recover;
 pub mod retention;
 pub mod seen;
@@ -54,21 +60,22 @@ pub mod writer;
 
 use std::collections::HashMap;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use zonescope_link::Gap;
 use zonescope_proto::{Topic, v1};
 
 pub use self::error::StoreError;
 pub use self::flush::Sealed;
 
 use self::buffers::Buffers;
-use self::fs::Fs;
+use self::fs::{Folders, Fs};
 use self::layout::{LOG_DIR, log_file};
 use self::lock::Lock;
-use self::log::Log;
-use self::seen::Seen;
+use self::log::{Kind, Log};
+use self::seen::{Mark, Seen};
 use crate::limits::{FLUSH_DEFAULT, LOG_PENDING_BYTES, MEMORY_DEFAULT_BYTES, OPEN_PARTS, REMEMBER, SYNC_DEFAULT};
 
 /// Where the store is, and how it changes the disk there.
@@ -78,6 +85,22 @@ pub struct Place {
     pub root: PathBuf,
     /// The file system.
     pub fs: Arc<dyn Fs>,
+    folders: Arc<Folders>,
+}
+
+impl Place {
+    /// There, by those means.
+    pub fn new(root: PathBuf, fs: Arc<dyn Fs>) -> Self {
+        Place { root, fs, folders: Arc::default() }
+    }
+
+    /// Makes a folder below the root and those above it that are missing, each durably.
+    ///
+    /// # Errors
+    /// Where a folder cannot be made or synced.
+    fn make_folder(&self, path: &Path) -> Result<(), StoreError> {
+        self.folders.make(self.fs.as_ref(), &self.root, path).map_err(StoreError::io("make", path))
+    }
 }
 
 /// How the store weighs memory, durability and the number of files.
@@ -100,15 +123,15 @@ impl Default for StoreOptions {
 /// A frame that arrived.
 #[derive(Debug, Clone, Copy)]
 pub struct Incoming<'a> {
-    /// Under which topic.
-    pub topic: &'a Topic,
     /// The frame, decoded and valid.
     pub frame: &'a v1::Frame,
     /// The same as it travelled.
     pub bytes: &'a [u8],
+    /// It was missed when it was published, and asked for.
+    pub recovered: bool,
 }
 
-/// What became of a frame.
+/// What became of a frame, or of a gap.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Appended {
     /// It is in; durable after the next sync.
@@ -130,6 +153,8 @@ pub struct Counters {
     pub duplicates: u64,
     /// Frames refused.
     pub refused: u64,
+    /// Gaps put on record.
+    pub gaps: u64,
     /// Flushes done.
     pub flushes: u64,
     /// Frames that were found in the log at start.
@@ -160,11 +185,10 @@ impl Store {
     /// # Errors
     /// Where another collector has it, or where the disk refuses.
     pub fn open(place: Place, options: StoreOptions, now: u64) -> Result<Self, StoreError> {
-        // The root itself may be any number of folders deep; below it every folder is made durably.
-        std::fs::create_dir_all(&place.root).map_err(StoreError::io("make", &place.root))?;
+        fs::make_root(place.fs.as_ref(), &place.root).map_err(StoreError::io("make", &place.root))?;
         let lock = Lock::take(&place.root)?;
         let log_dir = place.root.join(LOG_DIR);
-        fs::create_dirs(place.fs.as_ref(), &place.root, &log_dir).map_err(StoreError::io("make", &log_dir))?;
+        place.make_folder(&log_dir)?;
         let recovered = recover::recover(&place, now)?;
         let log = Log::create(Arc::clone(&place.fs), &place.root, recovered.next_segment)
             .map_err(StoreError::io("begin the log in", &log_dir))?;
@@ -192,17 +216,39 @@ impl Store {
             self.counters.refused += 1;
             return Ok(Appended::Refused);
         };
-        if !self.seen.observe(header, now) {
+        if !self.seen.note(Mark::of(header), now) {
             self.counters.duplicates += 1;
             return Ok(Appended::Duplicate);
         }
         let rows = self.active.rows();
-        self.active.add(incoming.frame, incoming.bytes.len());
+        self.active.add(incoming.frame, incoming.bytes.len(), incoming.recovered);
         self.counters.frames += 1;
         self.counters.rows += (self.active.rows() - rows) as u64;
+        self.record(if incoming.recovered { Kind::Recovered } else { Kind::Frame }, incoming.bytes, now)
+    }
+
+    /// Puts frames that will never come on record, less those that have come or are on record. Durable as a frame is.
+    ///
+    /// # Errors
+    /// As [`Store::append`].
+    pub fn append_gap(&mut self, gap: &Gap, now: u64) -> Result<Appended, StoreError> {
+        let Some(lost) = self.seen.lost(gap, now) else {
+            self.counters.duplicates += 1;
+            return Ok(Appended::Duplicate);
+        };
+        self.seen.note_lost(&lost, now);
+        self.active.add_lost(&lost);
+        self.counters.gaps += 1;
+        let mut body = Vec::new();
+        lost.encode(&mut body);
+        self.record(Kind::Gap, &body, now)
+    }
+
+    /// Puts into the log what has its rows already.
+    fn record(&mut self, kind: Kind, body: &[u8], now: u64) -> Result<Appended, StoreError> {
         self.active_since.get_or_insert(now);
         self.unsynced_since.get_or_insert(now);
-        self.log.append(&incoming.topic.to_string(), incoming.bytes).map_err(self.log_failed())?;
+        self.log.append(kind, body).map_err(self.log_failed())?;
         Ok(Appended::Stored)
     }
 
@@ -258,7 +304,7 @@ impl Store {
     /// # Errors
     /// Where a new segment cannot be begun; then the old one goes on.
     pub fn seal(&mut self, now: u64) -> Result<Option<Arc<Sealed>>, StoreError> {
-        if self.sealed.is_some() || self.active.frames() == 0 {
+        if self.sealed.is_some() || self.active.rows() == 0 {
             return Ok(None);
         }
         let log_dir = self.place.root.join(LOG_DIR);

@@ -2,22 +2,23 @@
 
 use std::path::Path;
 
-use arrow::array::AsArray;
-use arrow::datatypes::UInt64Type;
+use arrow::array::{Array, AsArray, RecordBatch, StringArray, UInt64Array};
+use arrow::datatypes::{TimestampNanosecondType, UInt64Type};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
-use zonescope_proto::decode;
+use zonescope_proto::{decode, v1};
 
 use super::buffers::Buffers;
 use super::layout::{
     Hour, Segment, StoredFile, list_hours, list_log, list_part, list_tables, list_temporary, log_file, part_dir,
     split_superseded,
 };
-use super::log::Records;
-use super::seen::Seen;
+use super::log::{Kind, Records};
+use super::lost::Lost;
+use super::seen::{Mark, Seen};
 use super::{Place, Sealed, StoreError};
 use crate::limits::REMEMBER_HOURS;
-use crate::schema::{COMMON, FRAMES, ZONE};
+use crate::schema::{COMMON, FRAMES, GAPS, HOST, TIME, ZONE, ZONE_ID};
 
 /// What was found.
 #[derive(Debug)]
@@ -78,15 +79,24 @@ fn replay(place: &Place, segment: Segment, seen: &mut Seen, now: u64) -> Result<
     let bytes = std::fs::read(&path).map_err(StoreError::io("read", &path))?;
     let tables = list_tables(&place.root).map_err(StoreError::io("read", &place.root))?;
     let mut buffers = Buffers::among(tables);
-    let mut records = Records::new(&bytes);
+    let mut records = Records::new(&bytes).map_err(StoreError::io("replay", &path))?;
     let mut bad = 0u64;
     for record in records.by_ref() {
-        match decode(record.frame) {
-            Ok(frame) if frame.header.as_ref().is_some_and(|h| seen.observe(h, now)) => {
-                buffers.add(&frame, record.frame.len());
-            }
-            Ok(_) => {}
-            Err(_) => bad += 1,
+        match record.kind {
+            Kind::Gap => match Lost::decode(record.body) {
+                Some(lost) => {
+                    seen.note_lost(&lost, now);
+                    buffers.add_lost(&lost);
+                }
+                None => bad += 1,
+            },
+            Kind::Frame | Kind::Recovered => match decode(record.body) {
+                Ok(frame) if frame.header.as_ref().is_some_and(|h| seen.note(Mark::of(h), now)) => {
+                    buffers.add(&frame, record.body.len(), record.kind == Kind::Recovered);
+                }
+                Ok(_) => {}
+                Err(_) => bad += 1,
+            },
         }
     }
     tracing::info!(
@@ -96,7 +106,7 @@ fn replay(place: &Place, segment: Segment, seen: &mut Seen, now: u64) -> Result<
     Ok(buffers)
 }
 
-/// Reads what is stored out of the newest files of the table `frames`.
+/// Reads what is stored out of the newest files of the table `frames`, and those of `gaps` of the same segments.
 fn remembered(files: &[StoredFile], now: u64) -> Seen {
     let frames = || files.iter().filter(|f| f.table == FRAMES.table);
     let mut hours: Vec<Hour> = frames().map(|f| f.hour).collect();
@@ -105,29 +115,111 @@ fn remembered(files: &[StoredFile], now: u64) -> Seen {
     let newest = hours.iter().rev().nth(REMEMBER_HOURS - 1).or(hours.first()).copied();
     let recent = Hour(Hour::of(now).0 - REMEMBER_HOURS as i64);
     let from = newest.map_or(recent, |hour| hour.min(recent));
+    let frames: Vec<&StoredFile> = frames().filter(|f| f.hour >= from).collect();
+    // A gap may be of hours long ago, and have been noticed just now.
+    let since = frames.iter().map(|f| f.segments.first).min().unwrap_or(0);
+    let gaps = files.iter().filter(|f| f.table == GAPS.table && f.segments.last >= since);
 
     let mut seen = Seen::default();
-    for file in frames().filter(|f| f.hour >= from) {
-        if let Err(error) = remember(&mut seen, &file.path, now) {
+    let mut remember = |file: &StoredFile, columns: &[&str], note: fn(&mut Seen, &Columns<'_>, usize, u64)| {
+        let read = each_batch(&file.path, columns, |batch| {
+            (0..batch.rows()).for_each(|row| note(&mut seen, &batch, row, now));
+        });
+        if let Err(error) = read {
             tracing::warn!(file = %file.path.display(), "damaged: frames that come again may be stored twice: {error}");
         }
+    };
+    for file in frames {
+        remember(file, &FRAME_COLUMNS, |seen, columns, row, now| {
+            if let Some(mark) = columns.mark(row) {
+                seen.note(mark, now);
+            }
+        });
+    }
+    for file in gaps {
+        remember(file, &GAP_COLUMNS, |seen, columns, row, now| {
+            if let Some(lost) = columns.lost(row) {
+                seen.note_lost(&lost, now);
+            }
+        });
     }
     seen
 }
 
-fn remember(seen: &mut Seen, path: &Path, now: u64) -> Result<(), Box<dyn std::error::Error>> {
+const FRAME_COLUMNS: [&str; 8] =
+    [COMMON[HOST], COMMON[ZONE], COMMON[ZONE_ID], COMMON[TIME], "host_id", "epoch", "sequence", "interval_ms"];
+const GAP_COLUMNS: [&str; 9] =
+    [COMMON[HOST], COMMON[ZONE], COMMON[ZONE_ID], COMMON[TIME], "host_id", "epoch", "first", "last", "interval_ms"];
+
+/// Reads some columns of a file.
+fn each_batch(
+    path: &Path,
+    columns: &[&str],
+    mut each: impl FnMut(Columns<'_>),
+) -> Result<(), Box<dyn std::error::Error>> {
     let reader = ParquetRecordBatchReaderBuilder::try_new(std::fs::File::open(path)?)?;
-    let wanted = [COMMON[ZONE], "host_id", "epoch", "sequence"];
-    let mask = ProjectionMask::columns(reader.parquet_schema(), wanted);
+    let mask = ProjectionMask::columns(reader.parquet_schema(), columns.iter().copied());
     for batch in reader.with_projection(mask).build()? {
         let batch = batch?;
-        let text = |name: &str| batch.column_by_name(name).and_then(|c| c.as_string_opt::<i32>());
-        let number = |name: &str| batch.column_by_name(name).and_then(|c| c.as_primitive_opt::<UInt64Type>());
-        let columns = text(wanted[0]).zip(text(wanted[1])).zip(number(wanted[2]).zip(number(wanted[3])));
-        let ((zone, host_id), (epoch, sequence)) = columns.ok_or("its columns are not those of `frames`")?;
-        for row in 0..batch.num_rows() {
-            seen.note(zone.value(row), host_id.value(row), epoch.value(row), sequence.value(row), now);
-        }
+        each(Columns::of(&batch).ok_or("its columns are not ours")?);
     }
     Ok(())
+}
+
+/// The columns by which a row of `frames` or `gaps` is known again.
+struct Columns<'a> {
+    host: &'a StringArray,
+    zone: &'a StringArray,
+    zone_id: &'a UInt64Array,
+    time: &'a arrow::array::TimestampNanosecondArray,
+    host_id: &'a StringArray,
+    epoch: &'a UInt64Array,
+    /// Of a gap: the first.
+    sequence: &'a UInt64Array,
+    last: Option<&'a UInt64Array>,
+    interval_ms: &'a UInt64Array,
+}
+
+impl<'a> Columns<'a> {
+    fn of(batch: &'a RecordBatch) -> Option<Self> {
+        let text = |name: &str| batch.column_by_name(name)?.as_string_opt::<i32>();
+        let number = |name: &str| batch.column_by_name(name)?.as_primitive_opt::<UInt64Type>();
+        Some(Columns {
+            host: text(COMMON[HOST])?,
+            zone: text(COMMON[ZONE])?,
+            zone_id: number(COMMON[ZONE_ID])?,
+            time: batch.column_by_name(COMMON[TIME])?.as_primitive_opt::<TimestampNanosecondType>()?,
+            host_id: text("host_id")?,
+            epoch: number("epoch")?,
+            sequence: number("sequence").or_else(|| number("first"))?,
+            last: number("last"),
+            interval_ms: number("interval_ms")?,
+        })
+    }
+
+    fn rows(&self) -> usize {
+        self.host.len()
+    }
+
+    fn mark(&self, row: usize) -> Option<Mark<'_>> {
+        Some(Mark {
+            host_id: self.host_id.value(row),
+            host: self.host.value(row),
+            zone: self.zone.value(row),
+            zone_id: self.zone_id.value(row),
+            epoch: self.epoch.value(row),
+            sequence: self.sequence.value(row),
+            time: self.time.value(row).cast_unsigned(),
+            interval_ms: u32::try_from(self.interval_ms.value(row)).ok()?,
+        })
+    }
+
+    fn lost(&self, row: usize) -> Option<Lost> {
+        let Mark { host_id, host, zone, zone_id, epoch, sequence, time, interval_ms } = self.mark(row)?;
+        let zone = Some(v1::Zone { name: zone.to_owned(), id: zone_id, ..v1::Zone::default() });
+        let (host_id, host) = (host_id.to_owned(), host.to_owned());
+        let first = v1::Header { host_id, host, zone, epoch, sequence, time, interval_ms, ..v1::Header::default() };
+        let last = self.last.filter(|last| last.is_valid(row)).map(|last| last.value(row));
+        Some(Lost { first, last, noticed: u64::MAX, reason: String::new() })
+    }
 }

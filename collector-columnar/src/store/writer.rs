@@ -11,7 +11,7 @@ use parquet::arrow::ArrowWriter;
 
 use super::buffers::Part;
 use super::encoding::properties;
-use super::fs::{Fs, FsFile, create_dirs};
+use super::fs::{Fs, FsFile};
 use super::layout::{Hour, Segments, part_dir};
 use super::{Place, StoreError};
 use crate::limits::BLOOM_ZONES;
@@ -42,7 +42,7 @@ impl<'a> ParquetWriter<'a> {
     ) -> Result<Self, StoreError> {
         let dir = part_dir(&place.root, &table.name, hour);
         let fs = place.fs.as_ref();
-        create_dirs(fs, &place.root, &dir).map_err(StoreError::io("make", &dir))?;
+        place.make_folder(&dir)?;
         let (temporary, path) = (dir.join(segments.temporary_name()), dir.join(segments.file_name()));
         let file = fs.create(&temporary).map_err(StoreError::io("write", &path))?;
         let mut this = ParquetWriter { fs, temporary, path, writer: None };

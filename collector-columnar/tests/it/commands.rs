@@ -102,6 +102,31 @@ fn tables_and_their_columns_are_described() {
 }
 
 #[test]
+fn a_table_that_is_named_says_what_it_is_about() {
+    let out = ok(Root::new().path(), &["tables", "gaps"]);
+    assert!(
+        out.starts_with("Frames that are missing for good") && out.contains("unreachable: nobody answered"),
+        "{out}"
+    );
+}
+
+#[test]
+fn completeness_is_told_beside_the_answer_where_it_is_asked_for() {
+    let root = root();
+    let question = "select count(*) n from process";
+    assert_eq!(ok(root.path(), &["query", question]), "n\n-\n2\n", "not unless asked for, without a terminal");
+    let ran = run(root.path(), &["query", "--completeness", question]);
+    assert_eq!(ran.out, "n\n-\n2\n");
+    assert_eq!(ran.err, "complete: 2 of 2 frames; 1 zone on 1 host, 2025-11-21 08:00 to 08:01 UTC\n");
+    let ran = run(root.path(), &["query", "--completeness", "--format", "json", question]);
+    assert_eq!(
+        ran.err,
+        "{\"from\":\"2025-11-21T08:00:00Z\",\"to\":\"2025-11-21T08:01:00Z\",\"hosts\":1,\"zones\":1,\"expected\":2,\
+         \"received\":2,\"recovered\":0,\"missing\":0,\"incomplete\":[],\"died\":[],\"silent\":[]}\n"
+    );
+}
+
+#[test]
 fn an_export_can_be_read_back() {
     let root = root();
     let file = |name: &str| root.path().join(name).to_str().unwrap().to_owned();

@@ -1,111 +1,19 @@
-//! A crash at every single operation that changes the disk, and a disk that fills at every one: afterwards, nothing
-//! that was durable is missing, nothing is twice, and nothing is left lying about.
+//! Everything that can go wrong, at every single operation that changes the disk: afterwards, nothing that was
+//! acknowledged is missing, nothing is twice, and nothing is left lying about.
 
-use std::io::{self, Write};
-use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
-use zonescope_collector_columnar::store::fs::{Fs, FsFile, RealFs};
+use zonescope_collector_columnar::store::fs::Fs;
 use zonescope_collector_columnar::store::housekeeping::compact_all;
 use zonescope_collector_columnar::store::{Place, Store, StoreError, StoreOptions};
+use zonescope_link::{Gap, Reason};
+use zonescope_proto::Topic;
 
+use crate::faults::{Disk, Fault, Unsynced};
 use crate::support::*;
 
-/// A file system of which some operations fail.
-#[derive(Debug, Clone)]
-struct Faulty {
-    done: Arc<AtomicUsize>,
-    /// Operations from this one on ...
-    from: usize,
-    /// ... and before this one fail.
-    to: usize,
-}
-
-impl Faulty {
-    /// All operations from number `from` on: the machine is gone.
-    fn crash(from: usize) -> Self {
-        Faulty { done: Arc::default(), from, to: usize::MAX }
-    }
-
-    /// Some operations: the disk is full for a while.
-    fn full(from: usize, to: usize) -> Self {
-        Faulty { done: Arc::default(), from, to }
-    }
-
-    fn step(&self) -> io::Result<()> {
-        let number = self.done.fetch_add(1, SeqCst);
-        if (self.from..self.to).contains(&number) { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
-    }
-
-    fn was_reached(&self) -> bool {
-        self.done.load(SeqCst) > self.from
-    }
-}
-
-impl Fs for Faulty {
-    fn create_dir(&self, path: &Path) -> io::Result<()> {
-        self.step()?;
-        RealFs.create_dir(path)
-    }
-
-    fn create(&self, path: &Path) -> io::Result<Box<dyn FsFile>> {
-        self.step()?;
-        Ok(Box::new(FaultyFile { file: RealFs.create(path)?, fs: self.clone() }))
-    }
-
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.step()?;
-        RealFs.rename(from, to)
-    }
-
-    fn remove_file(&self, path: &Path) -> io::Result<()> {
-        self.step()?;
-        RealFs.remove_file(path)
-    }
-
-    fn remove_dir(&self, path: &Path) -> io::Result<bool> {
-        self.step()?;
-        RealFs.remove_dir(path)
-    }
-
-    fn sync_dir(&self, path: &Path) -> io::Result<()> {
-        self.step()?;
-        RealFs.sync_dir(path)
-    }
-}
-
-struct FaultyFile {
-    file: Box<dyn FsFile>,
-    fs: Faulty,
-}
-
-impl Write for FaultyFile {
-    /// A write that fails is torn: half of it reaches the disk.
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if let Err(error) = self.fs.step() {
-            self.file.write_all(&bytes[..bytes.len() / 2])?;
-            return Err(error);
-        }
-        self.file.write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.file.flush()
-    }
-}
-
-impl FsFile for FaultyFile {
-    fn sync(&mut self) -> io::Result<()> {
-        self.fs.step()?;
-        self.file.sync()
-    }
-
-    fn truncate(&mut self, length: u64) -> io::Result<()> {
-        self.fs.step()?;
-        self.file.truncate(length)
-    }
-}
+/// Numbers of one topic, each a frame or a gap.
+const NUMBERS: u64 = 10;
 
 /// What was acknowledged before the end.
 #[derive(Debug, Default)]
@@ -114,24 +22,42 @@ struct Acknowledged {
     taken: u64,
 }
 
-const FRAMES: u64 = 9;
+const ALL: Acknowledged = Acknowledged { durable: NUMBERS, taken: NUMBERS };
 
-/// Stores some frames with flushes and a compaction between; stops at the first error.
-fn life(root: &Root, fs: Faulty, acknowledged: &mut Acknowledged) -> Result<(), StoreError> {
-    let place = Place { root: root.path().to_owned(), fs: Arc::new(fs) };
+fn open(root: &Root, fs: impl Fs + 'static) -> Result<Store, StoreError> {
+    Store::open(Place::new(root.path().to_owned(), Arc::new(fs)), StoreOptions::default(), START)
+}
+
+/// Number 4 and 5 are missing, 10 is an end that nobody knows.
+fn append(store: &mut Store, number: u64) -> Result<(), StoreError> {
+    let last = match number {
+        4 | 5 => number,
+        NUMBERS => u64::MAX,
+        _ => {
+            // In another hour now and then, so that a flush makes more than one folder.
+            let mut frame = busy("web1", number, number);
+            header(&mut frame).time += (number % 2) * HOUR;
+            return try_put(store, &frame).map(|_| ());
+        }
+    };
+    let topic = Topic::new("web1", "id-of-h").unwrap();
+    let gap = Gap { topic, epoch: START, first: number, last, reason: Reason::Evicted };
+    store.append_gap(&gap, START + HOUR + number * SECOND).map(|_| ())
+}
+
+/// Stores all numbers with flushes and a compaction between; stops at the first error.
+fn life(root: &Root, disk: &Disk, acknowledged: &mut Acknowledged) -> Result<(), StoreError> {
+    let place = Place::new(root.path().to_owned(), Arc::new(disk.clone()));
     let mut store = Store::open(place.clone(), StoreOptions::default(), START)?;
-    for i in 1..=FRAMES {
-        acknowledged.taken = i;
-        // In another hour now and then, so that a flush makes more than one folder.
-        let mut frame = busy("web1", i, i);
-        header(&mut frame).time += (i % 2) * HOUR;
-        try_put(&mut store, &frame)?;
+    for number in 1..=NUMBERS {
+        acknowledged.taken = number;
+        append(&mut store, number)?;
         store.sync()?;
-        acknowledged.durable = i;
-        if i % 3 == 0 {
+        acknowledged.durable = number;
+        if number % 3 == 0 {
             store.flush(START)?;
         }
-        if i == 7 {
+        if number == 7 {
             let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
             runtime.block_on(compact_all(&place, START))?;
         }
@@ -139,71 +65,132 @@ fn life(root: &Root, fs: Faulty, acknowledged: &mut Acknowledged) -> Result<(), 
     store.close(START).map(|_| ())
 }
 
+/// Looks what is stored: each number is a frame once, or missing once, none is left out, and the minutes agree.
 fn check(root: &Root, acknowledged: &Acknowledged, when: &str) {
-    for (table, column) in [("cpu", "nsec_user"), ("frames", "sequence")] {
-        let found = root.ask(&format!("select {column} from {table} order by {column}")).column();
-        let whole: Vec<Cell> = (1..=found.len() as u64).map(Cell::Uint).collect();
-        assert_eq!(found, whole, "{when}: {table}: each once, none left out");
-        let count = found.len() as u64;
-        assert!(
-            (acknowledged.durable..=acknowledged.taken).contains(&count),
-            "{when}: {count} in {table}, {acknowledged:?}"
-        );
+    let all = root.ask(
+        "select 'frames' as t, sequence as n from frames union all select 'gaps', first from gaps \
+         union all select 'cpu', nsec_user from cpu union all select 'received', received from completeness \
+         union all select 'missing', missing from completeness",
+    );
+    let of = |table: &str| -> Vec<u64> {
+        let rows = all.cells.iter().filter(|row| row[0] == Cell::Text(table.to_owned()));
+        let mut numbers: Vec<u64> = rows.map(|row| if let Cell::Uint(n) = row[1] { n } else { 0 }).collect();
+        numbers.sort_unstable();
+        numbers
+    };
+    let (frames, missing) = (of("frames"), of("gaps"));
+    let mut numbers = [frames.as_slice(), &missing].concat();
+    numbers.sort_unstable();
+    let whole: Vec<u64> = (1..=numbers.len() as u64).collect();
+    assert_eq!(numbers, whole, "{when}: each once, none left out");
+    let count = numbers.len() as u64;
+    assert!((acknowledged.durable..=acknowledged.taken).contains(&count), "{when}: {count} of {acknowledged:?}");
+
+    assert_eq!(of("cpu"), frames, "{when}");
+    let of_minutes = ["received", "missing"].map(|table| of(table).iter().sum::<u64>());
+    let ends = u64::from(count == NUMBERS);
+    assert_eq!(of_minutes, [frames.len() as u64, missing.len() as u64 - ends], "{when}: minutes");
+}
+
+/// What is left is whole; the next collector finds it, is sent everything again, and leaves nothing lying about.
+fn check_and_go_on(root: &Root, fs: impl Fs + 'static, acknowledged: &Acknowledged, when: &str) {
+    check(root, acknowledged, &format!("a query after {when}"));
+    let mut store = open(root, fs).unwrap();
+    check(root, acknowledged, &format!("recovered after {when}"));
+    for number in 1..=NUMBERS {
+        append(&mut store, number).unwrap();
+    }
+    store.close(START).unwrap();
+    check(root, &ALL, &format!("a second life after {when}"));
+    let stray: Vec<_> = root.files().into_iter().filter(|f| f.extension().is_none_or(|e| e != "parquet")).collect();
+    assert!(stray.is_empty(), "after {when}: {stray:?}");
+}
+
+/// How many operations a life takes.
+fn operations() -> usize {
+    let disk = Disk::new(Fault::None);
+    life(&Root::new(), &disk, &mut Acknowledged::default()).unwrap();
+    assert!(disk.operations() > 100, "only {} operations to try", disk.operations());
+    disk.operations()
+}
+
+#[test]
+fn killed_at_any_operation() {
+    for from in 0..operations() {
+        let (root, disk) = (Root::new(), Disk::new(Fault::Gone { from }));
+        let mut acknowledged = Acknowledged::default();
+        life(&root, &disk, &mut acknowledged).unwrap_err();
+        let when = format!("a kill at operation {from}");
+        // The power fails after the next collector has ended in order: nothing of what it acknowledged may depend on what
+        // the killed one left unsynced.
+        let disk = disk.and_then(Fault::None);
+        check_and_go_on(&root, disk.clone(), &acknowledged, &when);
+        disk.lose_power(root.path(), Unsynced::Lost);
+        check(&root, &ALL, &format!("{when}, a second life, and a power failure"));
     }
 }
 
 #[test]
-fn a_crash_at_any_operation_loses_nothing_durable_and_stores_nothing_twice() {
-    for operation in 0.. {
-        let root = Root::new();
-        let fs = Faulty::crash(operation);
-        let mut acknowledged = Acknowledged::default();
-        let ended = life(&root, fs.clone(), &mut acknowledged);
-        if !fs.was_reached() {
-            ended.unwrap();
-            assert!(operation > 100, "only {operation} operations were tried");
-            break;
+fn the_power_fails_at_any_operation() {
+    for from in 0..operations() {
+        for unsynced in [Unsynced::Lost, Unsynced::Some(from as u64)] {
+            let (root, disk) = (Root::new(), Disk::new(Fault::Gone { from }));
+            let mut acknowledged = Acknowledged::default();
+            life(&root, &disk, &mut acknowledged).unwrap_err();
+            disk.lose_power(root.path(), unsynced);
+            let when = format!("a power failure at operation {from}, {unsynced:?}");
+            check_and_go_on(&root, disk.and_then(Fault::None), &acknowledged, &when);
         }
-        check(&root, &acknowledged, &format!("a query after a crash at operation {operation}"));
-        // The next collector starts, and is sent everything again.
-        let mut store = root.open();
-        check(&root, &acknowledged, &format!("recovered after a crash at operation {operation}"));
-        for i in 1..=FRAMES {
-            let mut frame = busy("web1", i, i);
-            header(&mut frame).time += (i % 2) * HOUR;
-            put(&mut store, &[frame]);
-        }
-        store.close(START).unwrap();
-        let all = Acknowledged { durable: FRAMES, taken: FRAMES };
-        check(&root, &all, &format!("after a crash at operation {operation} and a second life"));
-        let stray: Vec<_> = root.files().into_iter().filter(|f| f.extension().is_none_or(|e| e != "parquet")).collect();
-        assert!(stray.is_empty(), "after a crash at operation {operation}: {stray:?}");
     }
+}
+
+/// A life that goes on whatever fails, as the collector does, until all is flushed.
+fn stubborn_life(root: &Root, disk: &Disk, when: &str) {
+    const ATTEMPTS: usize = 20;
+    let place = Place::new(root.path().to_owned(), Arc::new(disk.clone()));
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    // A store that cannot even be opened is opened by whoever restarts it.
+    let store = (0..ATTEMPTS).find_map(|_| Store::open(place.clone(), StoreOptions::default(), START).ok());
+    let mut store = store.unwrap_or_else(|| panic!("{when}"));
+    for number in 1..=NUMBERS {
+        let _ = append(&mut store, number);
+        let _ = store.sync();
+        if number % 3 == 0 || store.flush_due(START) {
+            let _ = store.flush(START);
+        }
+        if number == 7 {
+            let _ = runtime.block_on(compact_all(&place, START));
+        }
+    }
+    assert!((0..ATTEMPTS).any(|_| store.flush(START).is_ok()), "{when}");
+    check(root, &ALL, when);
 }
 
 #[test]
 fn a_disk_that_is_full_for_a_while_costs_nothing() {
-    for (operation, length) in (0..150).step_by(3).flat_map(|o| [(o, 1), (o, 7)]) {
-        let root = Root::new();
-        drop(root.open());
-        let fs = Faulty::full(operation, operation + length);
-        let place = Place { root: root.path().to_owned(), fs: Arc::new(fs) };
-        // A store that cannot even be opened is opened by whoever restarts it.
-        let Some(mut store) = (0..20).find_map(|_| Store::open(place.clone(), StoreOptions::default(), START).ok())
-        else {
-            panic!("operation {operation} and {length} more")
-        };
-        for i in 1..=FRAMES {
-            let _ = try_put(&mut store, &busy("web1", i, i));
-            let _ = store.sync();
-            if i % 3 == 0 {
-                let _ = store.flush(START);
-            }
-        }
-        let flushed = (0..20).any(|_| store.flush(START).is_ok());
-        assert!(flushed, "operation {operation} and {length} more");
-        drop(store);
-        let all = Acknowledged { durable: FRAMES, taken: FRAMES };
-        check(&root, &all, &format!("full at operation {operation} and {length} more"));
+    for (from, length) in (0..operations()).flat_map(|from| [(from, 1), (from, 7)]) {
+        let (root, disk) = (Root::new(), Disk::new(Fault::Full { from, to: from + length }));
+        let when = format!("full at operation {from} and {length} more");
+        stubborn_life(&root, &disk, &when);
+        disk.lose_power(root.path(), Unsynced::Lost);
+        check_and_go_on(&root, disk.and_then(Fault::None), &ALL, &format!("{when}, and a power failure"));
     }
+}
+
+#[test]
+fn a_sync_that_fails_once_costs_nothing() {
+    for at in 0..operations() {
+        let (root, disk) = (Root::new(), Disk::new(Fault::Sync { at }));
+        let when = format!("a failed sync at operation {at}");
+        stubborn_life(&root, &disk, &when);
+        disk.lose_power(root.path(), Unsynced::Lost);
+        check_and_go_on(&root, disk.and_then(Fault::None), &ALL, &format!("{when}, and a power failure"));
+    }
+}
+
+#[test]
+fn writes_that_take_only_part_of_what_they_are_given_change_nothing() {
+    let (root, disk) = (Root::new(), Disk::new(Fault::Short));
+    life(&root, &disk, &mut Acknowledged::default()).unwrap();
+    check_and_go_on(&root, disk, &ALL, "short writes");
 }

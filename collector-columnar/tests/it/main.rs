@@ -11,6 +11,8 @@ mod crash;
 mod damage;
 mod doctor;
 mod durability;
+mod faults;
+mod gaps;
 mod man;
 mod rates;
 mod retention;

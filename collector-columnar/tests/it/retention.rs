@@ -27,7 +27,7 @@ fn hours_older_than_the_bound_go_with_their_folders() {
     let root = root_of_hours(30);
     let keep = Retention { keep: Some(Duration::from_secs(3 * 3600)), max_bytes: None };
     let removed = retain(&root.place(), keep, START + 30 * HOUR).unwrap();
-    assert_eq!((removed.hours, removed.files), (27, 54));
+    assert_eq!((removed.hours, removed.files), (27, 81));
     assert_eq!(hours(&root), (27..30).map(Cell::Uint).collect::<Vec<_>>());
     assert!(!root.path().join("cpu/date=2025-11-21").exists());
 }

@@ -102,7 +102,7 @@ fn the_table_frames_has_what_the_header_has() {
     let columns: Vec<&str> = FRAMES.fields.iter().map(|f| f.name).filter(|n| *n != "bytes").collect();
     let rows = root.ask(&format!("select zone, zone_id, {} from frames order by zone", columns.join(", "))).cells;
     let text = |t: &str| Cell::Text(t.to_owned());
-    let tail = [Cell::Uint(START), Cell::Uint(5), Cell::Uint(1000)];
+    let tail = [Cell::Uint(START), Cell::Uint(5), Cell::Uint(1000), Cell::Uint(0)];
     let of_host = [text(""), Cell::Uint(0), text("id-of-h"), Cell::Null, Cell::Null, Cell::Null, Cell::Null];
     let of_zone =
         [text("web1"), Cell::Uint(7), text("id-of-h"), text("joyent"), Cell::Uint(START), text("u"), Cell::Null];
@@ -173,12 +173,12 @@ fn users_make_a_bounded_number_of_tables() {
     use zonescope_collector_columnar::limits::CUSTOM_TABLES;
     let root = Root::new();
     let row = |i: u64| custom(&format!("probe{i}"), ("op", "read"), vec![]);
-    let tables = |root: &Root| std::fs::read_dir(root.path()).unwrap().count() - 3;
+    let tables = |root: &Root| std::fs::read_dir(root.path()).unwrap().count() - 4;
     for sequence in 1..=3 {
         let rows = (0..120).map(|i| row(sequence * 1000 + i)).collect();
         root.store(&[v1::Frame { custom: rows, ..frame("web1", sequence) }]);
     }
-    assert_eq!(tables(&root), CUSTOM_TABLES, "beside `frames`, the log and the lock");
+    assert_eq!(tables(&root), CUSTOM_TABLES, "beside `frames`, `completeness`, the log and the lock");
     root.store(&[v1::Frame { custom: vec![row(1000)], ..frame("web1", 4) }]);
     assert_eq!(root.count("select count(*) from probe1000"), 2, "a table that is there goes on");
 }

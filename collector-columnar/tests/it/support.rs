@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use zonescope_collector_columnar::query::{Answer, Engine, QueryError};
 use zonescope_collector_columnar::store::fs::RealFs;
 use zonescope_collector_columnar::store::{Appended, Incoming, Place, Store, StoreOptions};
-use zonescope_proto::{FAMILIES, Field, Message, Topic, Type, Value, add_row, v1};
+use zonescope_proto::{FAMILIES, Field, Message, Type, Value, add_row, v1};
 
 /// 2025-11-21T08:00:00Z
 pub const START: u64 = 1_763_712_000_000_000_000;
@@ -35,7 +35,7 @@ impl Root {
     }
 
     pub fn place(&self) -> Place {
-        Place { root: self.path().to_owned(), fs: Arc::new(RealFs) }
+        Place::new(self.path().to_owned(), Arc::new(RealFs))
     }
 
     pub fn open(&self) -> Store {
@@ -227,9 +227,8 @@ pub fn try_put(
     store: &mut Store,
     frame: &v1::Frame,
 ) -> Result<Appended, zonescope_collector_columnar::store::StoreError> {
-    let header = frame.header.as_ref().unwrap();
-    let topic = Topic::new(header.zone.as_ref().map_or("", |z| &z.name), &header.host_id).unwrap();
-    store.append(&Incoming { topic: &topic, frame, bytes: &frame.encode_to_vec() }, header.time)
+    let time = frame.header.as_ref().unwrap().time;
+    store.append(&Incoming { frame, bytes: &frame.encode_to_vec(), recovered: false }, time)
 }
 
 /// A value of a field. Rows are read within a second of their tick; anything else may be anything.

@@ -39,7 +39,11 @@ impl<T: Item> Core<T> {
             let Some(host) = self.hosts.get_mut(&host_id) else { continue };
             let alive = host.alive;
             // A publisher that never sends a host frame is none of ours. It is not waited for.
-            if host.lives.iter_mut().fold(false, |any, life| life.let_go(alive, options.give_up) || any) {
+            let mut let_go = false;
+            for life in &mut host.lives {
+                let_go |= life.let_go(alive, options.give_up);
+            }
+            if let_go {
                 self.settle(&host_id);
             }
             let Some(host) = self.hosts.get(&host_id) else { continue };
