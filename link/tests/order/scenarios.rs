@@ -235,6 +235,8 @@ fn who_resumes_behind_the_last_host_frame_of_an_epoch_still_learns_what_it_annou
     subscriber.connected(0);
     tick(&mut generator, &mut subscriber);
     subscriber.recover(&generator);
+    subscriber.pass(S);
+    subscriber.recover(&generator);
     assert_eq!(subscriber.of("short-lived"), ["100:1"]);
     assert_eq!(subscriber.of(""), ["100:1", "100:2", "200:1"]);
     assert!(subscriber.gaps().is_empty(), "it took leave: {:?}", subscriber.gaps());
