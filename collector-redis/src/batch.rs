@@ -158,10 +158,8 @@ impl Knowledge {
         let past = self.pasts.entry(Arc::clone(tag)).or_default();
         let latest = events.iter().rposition(|event| matches!(event, Event::Frame { .. }));
         let of_host = tag.split_once('/').map_or("", |(host, _)| host);
-        match self.hosts.get_mut(of_host) {
-            Some(zones) if zones.contains(tag) => {}
-            Some(zones) => drop(zones.insert(Arc::clone(tag))),
-            None => drop(self.hosts.insert(of_host.to_owned(), [Arc::clone(tag)].into())),
+        if !self.hosts.get(of_host).is_some_and(|zones| zones.contains(tag)) {
+            self.hosts.entry(of_host.to_owned()).or_default().insert(Arc::clone(tag));
         }
         for lost in lost {
             self.done.missing += transaction.lost(lost);
@@ -265,9 +263,10 @@ impl Batch {
         if let Event::Frame { .. } = &event {
             let arrived_ms = held.arrived_ns / 1_000_000;
             if let Some((host, zone)) = held.tag.split_once('/') {
-                match self.hosts_seen.get_mut(host) {
-                    Some(seen) => *seen = arrived_ms,
-                    None => drop(self.hosts_seen.insert(host.to_owned(), arrived_ms)),
+                if let Some(seen) = self.hosts_seen.get_mut(host) {
+                    *seen = arrived_ms;
+                } else {
+                    self.hosts_seen.insert(host.to_owned(), arrived_ms);
                 }
                 if !zone.is_empty() {
                     self.seen.insert(Arc::clone(&held.tag), arrived_ms);
