@@ -24,8 +24,10 @@ pub(crate) fn check(grammar: Command) {
 fn page(mut grammar: Command) -> String {
     grammar.build();
     let name = grammar.get_name().to_owned();
-    let man = Man::new(grammar.clone()).section("1").date("").manual("zonescope");
-    let mut page = section(|out| man.render_title(out)) + &section(|out| man.render_name_section(out));
+    let version = grammar.get_version().unwrap_or_default();
+    // No date: the page would be stale each day.
+    let mut page = format!(".TH {} 1 \"\" \"zonescope {version}\" zonescope\n", escape(&name));
+    page += &section(|out| Man::new(grammar.clone()).render_name_section(out));
     let commands = commands(&grammar);
     page += ".SH SYNOPSIS\n";
     for command in &commands {

@@ -50,6 +50,11 @@ pub async fn listen(
                 format!("{endpoint} is taken by the generator of another host_id: {}", describe(&it)),
                 "end that one, or name another address in `bind`",
             ),
+            Err(silent @ Silent::Nothing(_)) => Finding::fail(
+                "port",
+                format!("{endpoint} is taken: {silent}"),
+                "if it is our generator it hangs: restart it, and send its log; else name another address in `bind`",
+            ),
             Err(silent) => Finding::fail(
                 "port",
                 format!("{endpoint} is taken, and not by a generator: {silent}"),
