@@ -32,7 +32,7 @@ const MINUTE: i64 = 60_000_000_000;
 const DAY: i64 = 24 * 60 * MINUTE;
 /// A host whose newest frame is of a minute that ended longer ago than this is not heard of.
 const SILENCE: i64 = MINUTE;
-/// Zones that are listed for people; the sum is over all.
+/// Lines for people about where frames are missing; the sum is over all.
 const LISTED: usize = 10;
 
 /// The table `completeness` in SQL: one row a minute, whatever the number of rows in the files.
@@ -60,9 +60,9 @@ pub struct Report {
     pub to: String,
     /// Hosts of which something is on record.
     pub hosts: usize,
-    /// Zones, the hosts' own announcements counted as one each.
+    /// Zones of which something is on record.
     pub zones: usize,
-    /// Frames that were due, as far as that is known.
+    /// Frames that were due, as far as that is known; the hosts' own announcements among them.
     pub expected: u64,
     /// Frames that are stored.
     pub received: u64,
@@ -145,7 +145,7 @@ impl Answer for Rows {
 
 /// Each zone's minutes, as far as they are of interest: the sum, where it lacks something, and how far it goes.
 fn minutes_sql(scope: &Scope) -> String {
-    let conditions = conditions(scope, scope.range.from.saturating_sub(scope.range.from.rem_euclid(MINUTE)));
+    let conditions = conditions(scope, minute(scope.range.from));
     let bad = "filter (where missing > 0)";
     format!(
         "select host, zone, min(time) as first, max(time) as last, sum(received) as received, \
@@ -162,9 +162,11 @@ fn hosts_sql(scope: &Scope) -> String {
     format!("select host, max(time) as last from {} where {conditions} group by host order by host", COMPLETENESS.table)
 }
 
-/// Gaps that may reach into the time.
+/// Gaps that may reach into the time; whatever the zones, those of the hosts, which tell of generators that died.
 fn gaps_sql(scope: &Scope) -> String {
-    let conditions = conditions(scope, scope.range.from.saturating_sub(DAY));
+    let hosts_too = |zones: &BTreeSet<String>| zones.iter().cloned().chain([String::new()]).collect();
+    let scope = Scope { zones: scope.zones.as_ref().map(hosts_too), ..scope.clone() };
+    let conditions = conditions(&scope, scope.range.from.saturating_sub(DAY));
     format!(
         "select host, zone, time, reason, count, interval_ms from {} where {conditions} order by host, time",
         GAPS.table
@@ -197,7 +199,7 @@ fn instant(ns: i64) -> String {
 }
 
 fn minute(ns: i64) -> i64 {
-    ns - ns.rem_euclid(MINUTE)
+    ns.saturating_sub(ns.rem_euclid(MINUTE))
 }
 
 /// One zone's row of [`minutes_sql`].
@@ -237,14 +239,19 @@ fn number(batch: &RecordBatch, column: usize, row: usize) -> Option<u64> {
 fn report(scope: &Scope, now: i64, minutes: &[RecordBatch], hosts: &[RecordBatch], gaps: &[RecordBatch]) -> Report {
     let rows: Vec<ZoneRow> = minutes.iter().flat_map(zone_rows).collect();
     let bounded = scope.range != super::range::TimeRange::ALL;
-    let newest = rows.iter().map(|r| r.last + MINUTE).max().unwrap_or(now);
+    let newest = rows.iter().map(|r| r.last.saturating_add(MINUTE)).max().unwrap_or(now);
     let oldest = rows.iter().map(|r| r.first).min().unwrap_or(now);
     let from = if scope.range.from == i64::MIN { oldest } else { minute(scope.range.from) };
     // What is asked of all there is ends where that ends.
     let to = if bounded { scope.range.to.min(now) } else { newest - 1 };
-    let to = minute(to) + MINUTE;
+    let to = minute(to).saturating_add(MINUTE);
 
-    let mut report = Report { from: instant(from), to: instant(to), zones: rows.len(), ..Report::default() };
+    let mut report = Report {
+        from: instant(from),
+        to: instant(to),
+        zones: rows.iter().filter(|r| !r.zone.is_empty()).count(),
+        ..Report::default()
+    };
     let (reasons, died) = reasons(gaps, from, to);
     report.died = died;
     for row in &rows {
@@ -255,7 +262,7 @@ fn report(scope: &Scope, now: i64, minutes: &[RecordBatch], hosts: &[RecordBatch
         if let Some((first, last)) = row.bad {
             let (host, zone) = (row.host.clone(), row.zone.clone());
             let reasons = reasons.get(&(host.clone(), zone.clone())).cloned().unwrap_or_default();
-            let (from, to) = (instant(first), instant(last + MINUTE));
+            let (from, to) = (instant(first), instant(last.saturating_add(MINUTE)));
             report.incomplete.push(Incomplete { host, zone, missing, from, to, reasons });
         }
     }
@@ -265,8 +272,9 @@ fn report(scope: &Scope, now: i64, minutes: &[RecordBatch], hosts: &[RecordBatch
         .sort_by(|a, b| b.missing.cmp(&a.missing).then_with(|| (&a.host, &a.zone).cmp(&(&b.host, &b.zone))));
     report.hosts = rows.iter().map(|r| &r.host).collect::<BTreeSet<_>>().len();
     for (batch, row) in hosts.iter().flat_map(|batch| (0..batch.num_rows()).map(move |row| (batch, row))) {
-        let known_to = batch.column(1).as_primitive::<TimestampNanosecondType>().value(row) + MINUTE;
-        if bounded && known_to + SILENCE <= scope.range.to.min(now) {
+        let last = batch.column(1).as_primitive::<TimestampNanosecondType>().value(row);
+        let known_to = last.saturating_add(MINUTE);
+        if bounded && known_to.saturating_add(SILENCE) <= scope.range.to.min(now) {
             report.silent.push(Moment { host: text(batch, 0, row), time: instant(known_to) });
         }
     }
@@ -287,7 +295,7 @@ fn reasons(gaps: &[RecordBatch], from: i64, to: i64) -> (BTreeMap<(String, Strin
             continue;
         };
         let interval_ns = number(batch, 5, row).unwrap_or(0).saturating_mul(1_000_000);
-        let end = time.saturating_add_unsigned((count - 1).saturating_mul(interval_ns));
+        let end = time.saturating_add_unsigned(count.saturating_sub(1).saturating_mul(interval_ns));
         if time < to && end >= from {
             reasons.entry((host, text(batch, 1, row))).or_default().insert(text(batch, 3, row));
         }
@@ -315,14 +323,7 @@ impl Report {
                 writeln!(text, "INCOMPLETE: {of} ({share:.2} %){asked}, {} missing; {whose}, {span}", grouped(*missing))
             }
         };
-        for Incomplete { host, zone, missing, from, to, reasons } in self.incomplete.iter().take(LISTED) {
-            let zone = if zone.is_empty() { "(announcements)" } else { zone };
-            let why = reasons.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
-            let _ = writeln!(text, "  {host} {zone}: {} missing {}: {why}", grouped(*missing), self::span(from, to));
-        }
-        if self.incomplete.len() > LISTED {
-            let _ = writeln!(text, "  and {} zones more: see the table {}", self.incomplete.len() - LISTED, GAPS.table);
-        }
+        self.list(&mut text);
         for Moment { host, time } in &self.died {
             let _ = writeln!(
                 text,
@@ -334,6 +335,32 @@ impl Report {
             let _ = writeln!(text, "  {host}: nothing since {}: is its generator down, or the collector?", short(time));
         }
         text
+    }
+
+    /// Where frames are missing: what zones of a host have in common in one line.
+    fn list(&self, text: &mut String) {
+        type Alike<'a> = (&'a str, &'a str, &'a str, &'a BTreeSet<String>);
+        let mut alike: Vec<(Alike<'_>, Vec<&Incomplete>)> = Vec::new();
+        for zone in &self.incomplete {
+            let key: Alike<'_> = (&zone.host, &zone.from, &zone.to, &zone.reasons);
+            match alike.iter_mut().find(|(k, _)| *k == key) {
+                Some((_, zones)) => zones.push(zone),
+                None => alike.push((key, vec![zone])),
+            }
+        }
+        for ((host, from, to, reasons), zones) in alike.iter().take(LISTED) {
+            let whose = match zones.as_slice() {
+                [one] if one.zone.is_empty() => "its announcements".to_owned(),
+                [one] => one.zone.clone(),
+                many => format!("{} zones", many.iter().filter(|z| !z.zone.is_empty()).count()),
+            };
+            let missing = grouped(zones.iter().map(|z| z.missing).fold(0, u64::saturating_add));
+            let why = reasons.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
+            let _ = writeln!(text, "  {host}, {whose}: {missing} missing {}: {why}", span(from, to));
+        }
+        if alike.len() > LISTED {
+            let _ = writeln!(text, "  and more: see the table {}", GAPS.table);
+        }
     }
 }
 

@@ -171,7 +171,7 @@ impl Engine {
         let begun = async {
             let (state, plan) = context.sql_with_options(sql, allowed).await?.into_parts();
             let plan = state.optimize(&plan)?;
-            let scope = Scope::of(&plan)?;
+            let scope = Scope::of(&plan);
             let stream =
                 execute_stream(state.query_planner().create_physical_plan(&plan, &state).await?, state.task_ctx());
             Ok((scope, stream?))

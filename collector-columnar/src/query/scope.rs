@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use datafusion::common::Result;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::logical_expr::LogicalPlan;
 
@@ -22,15 +21,12 @@ pub struct Scope {
 
 impl Scope {
     /// Of an optimized plan: all that any of its scans may read. `None` where it reads no table of frames.
-    ///
-    /// # Errors
-    /// Never: nothing in here fails.
-    pub fn of(plan: &LogicalPlan) -> Result<Option<Self>> {
+    pub fn of(plan: &LogicalPlan) -> Option<Self> {
         let mut scope: Option<Scope> = None;
-        plan.apply_with_subqueries(|node| {
+        // Fails only where what it is given fails.
+        let _ = plan.apply_with_subqueries(|node| {
             if let LogicalPlan::TableScan(scan) = node
-                && scan.source.schema().fields().iter().zip(COMMON).filter(|(f, name)| f.name() == name).count()
-                    == COMMON.len()
+                && COMMON.iter().all(|name| scan.source.schema().index_of(name).is_ok())
             {
                 let of_scan = Scope {
                     range: TimeRange::of(&scan.filters),
@@ -43,8 +39,8 @@ impl Scope {
                 });
             }
             Ok(TreeNodeRecursion::Continue)
-        })?;
-        Ok(scope)
+        });
+        scope
     }
 
     fn or(self, other: Self) -> Self {

@@ -161,9 +161,9 @@ fn the_completeness_of_an_answer_is_that_of_its_time_and_zones() {
     assert_eq!(
         lines,
         [
-            "INCOMPLETE: 10,680 of 10,800 frames (98.88 %), 30 of them recovered, 120 missing; 3 zones on 1 host, \
+            "INCOMPLETE: 10,680 of 10,800 frames (98.88 %), 30 of them recovered, 120 missing; 2 zones on 1 host, \
              2025-11-21 08:00 to 09:00 UTC",
-            "  h web2: 120 missing 2025-11-21 08:01 to 08:04 UTC: evicted",
+            "  h, web2: 120 missing 2025-11-21 08:01 to 08:04 UTC: evicted",
         ]
     );
     let web1 =
@@ -180,7 +180,7 @@ fn the_completeness_of_an_answer_is_that_of_its_time_and_zones() {
     let ten =
         said(&root, "select * from disk_rates where time > '2025-11-21T08:50:00Z' and time <= '2025-11-21T08:59:59Z'");
     assert!(
-        ten.starts_with("complete: 1,800 of 1,800 frames; 3 zones on 1 host, 2025-11-21 08:50 to 09:00 UTC"),
+        ten.starts_with("complete: 1,800 of 1,800 frames; 2 zones on 1 host, 2025-11-21 08:50 to 09:00 UTC"),
         "{ten}"
     );
 }
@@ -196,7 +196,6 @@ fn silence_and_a_generator_that_died_are_told() {
     let text = said(&root, "select * from cpu where zone = 'web1' and time > '2025-11-21T08:50:00Z'");
     assert!(text.starts_with("complete: 600 of 600 frames; 1 zone on 1 host, 2025-11-21 08:50 to 09:31 UTC"), "{text}");
     assert!(text.contains("  h: nothing since 2025-11-21 09:00: is its generator down, or the collector?"), "{text}");
-    let text = said(&root, "select * from cpu where time > '2025-11-21T08:50:00Z'");
     assert!(text.contains("  h: its generator died about 2025-11-21 09:00: how many frames"), "{text}");
     let text = said(&root, "select * from cpu where time > '2025-11-21T09:10:00Z'");
     assert!(text.starts_with("nothing is on record 2025-11-21 09:10 to 09:31 UTC"), "{text}");
