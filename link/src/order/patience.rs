@@ -39,7 +39,7 @@ impl<T: Item> Core<T> {
             let Some(host) = self.hosts.get_mut(&host_id) else { continue };
             let alive = host.alive;
             // A publisher that never sends a host frame is none of ours. It is not waited for.
-            if host.lives.iter_mut().fold(false, |any, life| life.let_go(alive, options.give_up) || any) {
+            if host.lives.iter_mut().filter_map(|life| life.let_go(alive, options.give_up).then_some(())).count() > 0 {
                 self.settle(&host_id);
             }
             let Some(host) = self.hosts.get(&host_id) else { continue };
