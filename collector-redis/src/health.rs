@@ -1,5 +1,7 @@
 //! The collector's own state, for whoever watches the watcher: a hash that expires soon after we are gone.
 
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::time::TimeValLike;
 use redis::{Cmd, cmd};
 use zonescope_link::Counters;
 
@@ -79,11 +81,15 @@ impl Health<'_> {
 
 /// What we cost, where the platform says so simply.
 fn cost() -> Vec<(&'static str, u64)> {
-    let cpu = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
-    let nanoseconds = cpu.tv_sec as u64 * 1_000_000_000 + cpu.tv_nsec as u64;
-    let mut cost = vec![("cpu_nsec", nanoseconds)];
-    cost.extend(resident().map(|bytes| ("rss", bytes)));
-    cost
+    let cpu = cpu_nsec().map(|nanoseconds| ("cpu_nsec", nanoseconds));
+    cpu.into_iter().chain(resident().map(|bytes| ("rss", bytes))).collect()
+}
+
+/// CPU time of this process, ns (getrusage(3C)).
+fn cpu_nsec() -> Option<u64> {
+    let usage = getrusage(UsageWho::RUSAGE_SELF).ok()?;
+    let microseconds = usage.user_time().num_microseconds() + usage.system_time().num_microseconds();
+    Some(u64::try_from(microseconds).ok()? * 1000)
 }
 
 #[cfg(target_os = "linux")]
