@@ -1,6 +1,7 @@
 //! The spool: what it holds survives its process, and no damage makes it hand out what was never put in.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+#![allow(clippy::disallowed_methods, clippy::print_stderr, reason = "a test mounts, and says what it skips")]
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -210,24 +211,88 @@ fn a_spool_of_another_host_is_not_read() {
     assert_eq!(pieces(&spool, 7, "a", 1, 3), [Piece::Missing(1, 3, Absence::EndOfEpoch)]);
 }
 
-/// /dev/full takes no byte: a stand-in for a full disk.
+/// A small disk of its own, unmounted when dropped.
+#[cfg(target_os = "linux")]
+struct Disk(tempfile::TempDir);
+
+#[cfg(target_os = "linux")]
+impl Disk {
+    /// None where nothing may be mounted.
+    fn mount(mib: u64) -> Option<Self> {
+        let directory = tempfile::tempdir().unwrap();
+        let mut mount = std::process::Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", &format!("size={mib}m"), "none"]).arg(directory.path());
+        let mounted = mount.stderr(std::process::Stdio::null()).status().is_ok_and(|status| status.success());
+        if !mounted {
+            eprintln!("SKIPPED: the spool on a full disk: no tmpfs can be mounted here");
+        }
+        mounted.then_some(Disk(directory))
+    }
+
+    /// Takes all the room that is left.
+    fn fill(&self) {
+        let mut file = std::fs::File::create(self.0.path().join("ballast")).unwrap();
+        while std::io::Write::write_all(&mut file, &[7; 4096]).is_ok() {}
+    }
+
+    fn empty(&self) {
+        std::fs::remove_file(self.0.path().join("ballast")).unwrap();
+    }
+}
+
+#[cfg(target_os = "linux")]
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("umount").arg("-l").arg(self.0.path()).status();
+    }
+}
+
+/// Puts in frames of 64 KiB, `first` to `last`, and waits until they are written or left out.
+#[cfg(target_os = "linux")]
+fn push(spool: &Spool, first: u64, last: u64) {
+    for n in first..=last {
+        spool.push("a", 1, n, Bytes::from(vec![n as u8; 64 << 10]));
+        while spool.done() < n {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+}
+
 #[cfg(target_os = "linux")]
 #[test]
-fn a_disk_that_takes_nothing_costs_frames_and_is_counted() {
-    let directory = tempfile::tempdir().unwrap();
-    let mut spool = open(directory.path());
-    std::os::unix::fs::symlink("/dev/full", directory.path().join("00000000000000000007-00000000.spool")).unwrap();
+fn on_a_full_disk_the_oldest_segments_make_room_for_the_newest_frames() {
+    let Some(disk) = Disk::mount(24) else { return };
+    let mut spool = open(disk.0.path());
     spool.start(7).unwrap();
-    spool.push("a", 1, 1, frame("a", 1));
-    while spool.done() < 1 {
-        std::thread::sleep(Duration::from_millis(1));
-    }
-    assert_eq!(spool.dropped(), 1);
-    // The next segment is another file: it goes on.
-    spool.push("a", 1, 2, frame("a", 2));
-    while spool.done() < 2 {
-        std::thread::sleep(Duration::from_millis(1));
-    }
-    assert_eq!(spool.dropped(), 1);
-    assert_eq!(pieces(&spool, 7, "a", 2, 2), [Piece::Frame(2, frame("a", 2))]);
+    // 50 MiB, for a disk of 24.
+    push(&spool, 1, 800);
+    assert_eq!(spool.dropped(), 0);
+    disk.fill();
+    push(&spool, 801, 900);
+    assert_eq!(spool.dropped(), 0);
+    let found = pieces(&spool, 7, "a", 1, 900);
+    let Piece::Missing(1, oldest, Absence::Evicted) = found[0] else { panic!("{:?}", found[0]) };
+    assert_eq!(found.len() as u64, 1 + 900 - oldest, "all that are newer are there");
+    assert!(900 - oldest >= 64, "a segment at least");
+    drop(spool);
+    // And so they are for the next who opens it.
+    let spool = open(disk.0.path());
+    assert_eq!(pieces(&spool, 7, "a", 1, 900), found);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_disk_that_others_have_filled_costs_frames_and_leaves_no_files_behind() {
+    let Some(disk) = Disk::mount(8) else { return };
+    let mut spool = open(disk.0.path());
+    spool.start(7).unwrap();
+    disk.fill();
+    push(&spool, 1, 100);
+    assert_eq!(spool.dropped(), 100);
+    assert!(segments(disk.0.path()).is_empty());
+    disk.empty();
+    push(&spool, 101, 102);
+    assert_eq!(spool.dropped(), 100);
+    let frame = |n: u64| Piece::Frame(n, Bytes::from(vec![n as u8; 64 << 10]));
+    assert_eq!(pieces(&spool, 7, "a", 101, 102), [frame(101), frame(102)]);
 }

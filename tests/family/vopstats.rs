@@ -8,10 +8,18 @@ use super::{KstatFamily, Owner, Row};
 pub(super) const FAMILY: KstatFamily = KstatFamily {
     name: "vopstats",
     table: "vopstats",
-    modules: &[],
+    modules: &["unix"],
     select: |id| id.module == "unix" && fstype(id.name).is_some(),
     owner: Owner::Host,
-    ignore: &[],
+    // all other operations of a vnode
+    #[rustfmt::skip]
+    ignore: &[
+        "nopen", "nclose", "nwrite", "write_bytes", "nioctl", "nsetfl", "ngetattr", "nsetattr", "naccess", "nlookup",
+        "ncreate", "nremove", "nlink", "nrename", "nmkdir", "nrmdir", "nreaddir", "readdir_bytes", "nsymlink",
+        "nreadlink", "ninactive", "nfid", "nrwlock", "nrwunlock", "nseek", "ncmp", "nfrlock", "nspace", "nrealvp",
+        "ngetpage", "nputpage", "nmap", "naddmap", "ndelmap", "npoll", "ndump", "npathconf", "npageio", "ndumpctl",
+        "ndispose", "nsetsecattr", "ngetsecattr", "nshrlock", "nvnevent", "nreqzcbuf", "nretzcbuf",
+    ],
     row: |frame, kstat| {
         let fstype = fstype(kstat.id.name).unwrap_or_default().to_owned();
         frame.vopstats.push(v1::Vopstats { fstype, ..v1::Vopstats::default() });

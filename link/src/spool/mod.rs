@@ -10,8 +10,8 @@
 //! Frames are handed to a thread of its own over a queue of [`QUEUE_FRAMES`]; publishing never waits for a disk. Where
 //! the disk does not keep up, frames are left out and counted: then a gap may not be recoverable. Written frames survive the
 //! end of the process however it ends; every second they are synced, and from then on survive a loss of power too.
-//! A segment that was torn is read up to where it is whole. A full disk costs the frames that do not fit; the thread
-//! says so once a minute, and goes on trying.
+//! A segment that was torn is read up to where it is whole. On a full disk the oldest segments make room for the newest
+//! frames; where there are none left, frames are left out, the thread says so once a minute, and goes on trying.
 //!
 //! # Bounds
 //! [`Limits::bytes`] and [`Limits::age`]: the oldest segments go first, whatever epoch they are of. The segment being written
@@ -101,12 +101,19 @@ struct Shared {
     /// Frames that were written or dropped.
     done: AtomicU64,
     clock: Arc<dyn Clock>,
-    _lock: File,
+    lock: File,
 }
 
 impl Shared {
     fn index(&self) -> MutexGuard<'_, Index> {
         self.index.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Shared {
+    /// Closing alone would not do: a child that this process is just starting holds a copy of the file until its exec.
+    fn drop(&mut self) {
+        let _ = self.lock.unlock();
     }
 }
 
@@ -159,7 +166,7 @@ impl Spool {
             dropped: AtomicU64::new(0),
             done: AtomicU64::new(0),
             clock,
-            _lock: lock,
+            lock,
         });
         Ok(Spool { shared, queue: None, writer: None })
     }

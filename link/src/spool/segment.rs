@@ -11,7 +11,7 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -121,19 +121,25 @@ pub(super) struct Open {
     buffer: Vec<u8>,
     /// What of the buffer is about which frames: noted once it is in the file.
     pending: Vec<(String, u64)>,
+    /// Ends in the middle of a record: nothing may be written behind it.
+    torn: bool,
 }
 
 impl Open {
-    /// Makes a new segment.
+    /// Makes a new segment. Where that fails, no file stays.
     pub(super) fn create(directory: &Path, host_id: &str, epoch: u64, number: u64, now_ns: u64) -> io::Result<Self> {
         let path = directory.join(format!("{epoch:020}-{number:08}.{EXTENSION}"));
         let mut file = File::options().create_new(true).write(true).open(&path)?;
-        file.write_all(&Header { epoch, created_ns: now_ns, host_id: host_id.to_owned() }.bytes())?;
+        let header = Header { epoch, created_ns: now_ns, host_id: host_id.to_owned() }.bytes();
         // The name, too, must survive.
-        File::open(directory)?.sync_all()?;
+        let made = file.write_all(&header).and_then(|()| File::open(directory)?.sync_all());
+        if let Err(error) = made {
+            let _ = std::fs::remove_file(&path);
+            return Err(error);
+        }
         let table = Mutex::new(Table { bytes: HEADER_BYTES as u64, ..Table::default() });
         let segment = Arc::new(Segment { path, epoch, number, created_ns: now_ns, torn_bytes: 0, table });
-        Ok(Open { segment, file, buffer: Vec::new(), pending: Vec::new() })
+        Ok(Open { segment, file, buffer: Vec::new(), pending: Vec::new(), torn: false })
     }
 
     /// Adds a record to what will be written next.
@@ -153,19 +159,31 @@ impl Open {
         self.pending.push((zone.to_owned(), sequence));
     }
 
-    /// Writes what was added. After an error the segment may be torn at its end, and must not be written again.
+    /// Writes what was added. After an error nothing of it is in the file, and it can be tried again, unless the segment
+    /// [is torn](Open::is_torn).
     pub(super) fn write(&mut self) -> io::Result<()> {
         let written = self.file.write_all(&self.buffer);
         let mut table = self.segment.table();
-        if written.is_ok() {
-            table.bytes += self.buffer.len() as u64;
-            self.pending.drain(..).for_each(|(zone, sequence)| table.note(&zone, sequence));
-        } else if let Ok(metadata) = self.file.metadata() {
-            table.bytes = metadata.len();
+        if let Err(error) = written {
+            let whole = table.bytes;
+            self.torn = self.file.set_len(whole).and_then(|()| self.file.seek(SeekFrom::Start(whole))).is_err();
+            return Err(error);
         }
+        table.bytes += self.buffer.len() as u64;
+        self.pending.drain(..).for_each(|(zone, sequence)| table.note(&zone, sequence));
+        self.buffer.clear();
+        Ok(())
+    }
+
+    /// Forgets what was added.
+    pub(super) fn discard(&mut self) {
         self.buffer.clear();
         self.pending.clear();
-        written
+    }
+
+    /// Whether an error left a part of a record at its end: it must not be written again.
+    pub(super) fn is_torn(&self) -> bool {
+        self.torn
     }
 
     /// Whether it is full with what was added.

@@ -81,10 +81,15 @@ impl Writer {
             None => {
                 let shared = &self.shared;
                 let now = shared.clock.now_ns();
-                let open = Open::create(&shared.directory, &shared.host_id, self.epoch, self.next_number, now);
-                // A name is used once, even if making the file failed half-way.
-                self.next_number += 1;
-                let open = open?;
+                let open = loop {
+                    let open = Open::create(&shared.directory, &shared.host_id, self.epoch, self.next_number, now);
+                    // A name is used once, even if making the file failed half-way.
+                    self.next_number += 1;
+                    match open {
+                        Err(error) if is_full(&error) && make_room(&mut shared.index(), 0) => {}
+                        open => break open?,
+                    }
+                };
                 let mut index = shared.index();
                 index.segments.push_back(Arc::clone(&open.segment));
                 evict(&mut index, shared, now);
@@ -96,18 +101,25 @@ impl Writer {
         Ok(())
     }
 
+    /// Writes what was added. On a full disk the oldest segments make room; what does not fit even so is left out.
     fn write(&mut self) -> io::Result<()> {
         let Some(open) = &mut self.open else { return Ok(()) };
         if open.added() == 0 {
             return Ok(());
         }
         self.unsynced = true;
-        let written = open.write();
-        if written.is_err() {
-            // It may be torn: what comes goes into another.
+        let failed = loop {
+            match open.write() {
+                Ok(()) => return Ok(()),
+                Err(error) if !open.is_torn() && is_full(&error) && make_room(&mut self.shared.index(), 1) => {}
+                Err(error) => break error,
+            }
+        };
+        open.discard();
+        if open.is_torn() {
             self.open = None;
         }
-        written
+        Err(failed)
     }
 
     fn sync(&mut self) {
@@ -139,19 +151,32 @@ fn evict(index: &mut Index, shared: &Shared, now_ns: u64) {
     let total = |segments: &VecDeque<Arc<Segment>>| segments.iter().map(|s| s.bytes()).sum::<u64>();
     let mut bytes = total(&index.segments) + super::SEGMENT_BYTES;
     let oldest_ns = now_ns.saturating_sub(u64::try_from(shared.limits.age.as_nanos()).unwrap_or(u64::MAX));
-    while index.segments.len() > 1 {
-        let Some(oldest) = index.segments.front() else { return };
+    while let Some(oldest) = index.segments.front() {
         if bytes <= shared.limits.bytes && oldest.created_ns >= oldest_ns {
             return;
         }
         bytes -= oldest.bytes();
-        if let Err(error) = std::fs::remove_file(&oldest.path)
-            && error.kind() != io::ErrorKind::NotFound
-        {
-            tracing::warn!(segment = %oldest.path.display(), "cannot remove an old segment: {error}");
+        if !make_room(index, 1) {
+            return;
         }
-        let path = oldest.path.clone();
-        index.cache.retain(|(cached, ..)| *cached != path);
-        index.segments.pop_front();
     }
+}
+
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
+/// Removes the oldest segment, as long as more than `stay` are there. False where nothing was removed.
+fn make_room(index: &mut Index, stay: usize) -> bool {
+    if index.segments.len() <= stay {
+        return false;
+    }
+    let Some(oldest) = index.segments.pop_front() else { return false };
+    if let Err(error) = std::fs::remove_file(&oldest.path)
+        && error.kind() != io::ErrorKind::NotFound
+    {
+        tracing::warn!(segment = %oldest.path.display(), "cannot remove an old segment: {error}");
+    }
+    index.cache.retain(|(cached, ..)| *cached != oldest.path);
+    true
 }
