@@ -94,8 +94,9 @@ most=$(memory VmHWM)
 # shellcheck disable=SC2046 # words
 set -- $(ask "select sum(expected), sum(received), sum(recovered), sum(missing) from completeness")
 [ $# = 4 ] || { cat "$directory/query.log"; exit 1; }
-# Seconds without a tick.
-skipped=$(ask "select cast(date_part('epoch', max(time)) - date_part('epoch', min(time)) as bigint) + 1 - count(distinct time) from frames")
+# Seconds in which no frame was made: numbers go up by one a tick, whether or not their frames are in the store.
+skipped=$(ask "select max(skipped) from (select zone, cast(date_part('epoch', max(time)) - date_part('epoch', min(time)) as bigint)
+    - cast(max(sequence) - min(sequence) as bigint) as skipped from frames group by zone)")
 ask "select reason, count(*), sum(last - first + 1) from gaps group by reason" | sed 's/^/gaps: reason, rows, frames: /'
 echo "away $seconds zones $zones memory_mib $before $most skipped $skipped expected $1 received $2 recovered $3 missing $4"
 
