@@ -12,27 +12,29 @@
 //! A peer that sends nothing for a while is given up and connected to anew: with a network cut, TCP would wait
 //! for many minutes.
 
+mod parcel;
+mod peer;
+
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use tokio::sync::mpsc;
-use zonescope_proto::{Topic, ZoneName, decode, v1};
+use zonescope_proto::{Topic, ZoneName};
 
 use crate::LinkError;
-use crate::backoff::Backoff;
-use crate::order::{self, Answer, Core, Fetch, Gap, Item, Note, Output, SessionId};
+use crate::order::{self, Core, Fetch, Gap, Note, Output};
 use crate::recover::fetch::Fetcher;
-use crate::transport::{Subscription, address_and_port, check_endpoint};
+use crate::transport::{address_and_port, check_endpoint};
+
+use parcel::Parcel;
+pub use parcel::Received;
+use peer::{Input, Peer, Shared};
 
 /// Frames that wait to be taken, all endpoints together. When full, reading pauses. At 1 KiB a frame some 10 MiB
 /// with what decoding adds.
 pub const QUEUE_FRAMES: usize = 4096;
-
-/// A peer that is silent for this long, or for three of its intervals if that is longer, is connected to anew.
-const SILENCE: Duration = Duration::from_secs(15);
 
 /// Bad frames of one peer, and gaps that were given up, are logged once in this time.
 const COMPLAIN_EVERY: Duration = Duration::from_secs(60);
@@ -48,38 +50,6 @@ pub struct SubscriberOptions {
     pub resume: HashMap<Topic, (u64, u64)>,
     /// How patient to be, and how much to remember.
     pub order: order::Options,
-}
-
-/// A frame, as it came.
-#[derive(Debug, Clone)]
-pub struct Received {
-    /// Where from.
-    pub endpoint: Arc<str>,
-    /// Its topic.
-    pub topic: Topic,
-    /// The frame: valid, within all limits.
-    pub frame: v1::Frame,
-    /// The same as it travelled.
-    pub bytes: Bytes,
-    /// It did not come when it was published, but was asked for.
-    pub recovered: bool,
-}
-
-impl Received {
-    /// The header. [`decode`] has seen to it that there is one.
-    pub fn header(&self) -> &v1::Header {
-        static NONE: v1::Header = v1::Header {
-            version: 0,
-            host_id: String::new(),
-            host: String::new(),
-            zone: None,
-            epoch: 0,
-            sequence: 0,
-            time: 0,
-            interval_ms: 0,
-        };
-        self.frame.header.as_ref().unwrap_or(&NONE)
-    }
 }
 
 /// What happened next.
@@ -111,102 +81,6 @@ pub struct Counters {
     pub connections: u64,
     /// Of the good frames, those that were asked for.
     pub recovered: u64,
-}
-
-#[derive(Debug, Default)]
-struct Shared {
-    bad: AtomicU64,
-    connections: AtomicU64,
-}
-
-/// A frame on its way through the state machine. While it waits it is kept as it travelled: decoded it takes several times as
-/// much.
-#[derive(Debug)]
-struct Parcel {
-    endpoint: Arc<str>,
-    topic: Topic,
-    epoch: u64,
-    sequence: u64,
-    interval_ms: u32,
-    frame: Option<Box<v1::Frame>>,
-    bytes: Bytes,
-    recovered: bool,
-}
-
-impl Parcel {
-    /// Checks what came.
-    fn new(endpoint: &Arc<str>, topic: Option<Topic>, bytes: Bytes, recovered: bool) -> Result<Self, String> {
-        let frame = decode(&bytes).map_err(|e| e.to_string())?;
-        let header = frame.header.as_ref().ok_or("no header")?;
-        let zone = header.zone.as_ref().map_or("", |z| z.name.as_str());
-        let topic = match topic {
-            Some(topic) if topic.zone == zone && topic.host_id == header.host_id => topic,
-            Some(topic) => return Err(format!("its topic {topic} is not its header's {zone}/{}", header.host_id)),
-            None => Topic { zone: zone.to_owned(), host_id: header.host_id.clone() },
-        };
-        let (epoch, sequence, interval_ms) = (header.epoch, header.sequence, header.interval_ms);
-        let (endpoint, frame) = (Arc::clone(endpoint), Some(Box::new(frame)));
-        Ok(Parcel { endpoint, topic, epoch, sequence, interval_ms, frame, bytes, recovered })
-    }
-
-    fn open(self) -> Option<Received> {
-        let Parcel { endpoint, topic, frame, bytes, recovered, .. } = self;
-        // It was decoded before, so it can be again.
-        let frame = frame.map_or_else(|| decode(&bytes).ok(), |frame| Some(*frame))?;
-        Some(Received { endpoint, topic, frame, bytes, recovered })
-    }
-}
-
-impl Item for Parcel {
-    fn topic(&self) -> &Topic {
-        &self.topic
-    }
-
-    fn epoch(&self) -> u64 {
-        self.epoch
-    }
-
-    fn sequence(&self) -> u64 {
-        self.sequence
-    }
-
-    fn bytes(&self) -> usize {
-        self.bytes.len() + size_of::<Parcel>() + self.topic.zone.len() + self.topic.host_id.len()
-    }
-
-    fn wait(&mut self) {
-        self.frame = None;
-    }
-
-    fn announced(&self) -> impl Iterator<Item = (&str, u64)> {
-        self.frame.iter().flat_map(|f| &f.announcement).map(|a| (a.zone.as_str(), a.sequence))
-    }
-
-    fn recovery_port(&self) -> Option<u16> {
-        self.frame.as_ref().and_then(|f| u16::try_from(f.recovery_port).ok()).filter(|port| *port != 0)
-    }
-
-    fn kept_epochs(&self) -> &[u64] {
-        self.frame.as_ref().map_or(&[], |f| &f.kept_epoch)
-    }
-
-    fn farewell(&self) -> bool {
-        self.frame.as_ref().is_some_and(|f| f.farewell)
-    }
-
-    fn interval(&self) -> Duration {
-        Duration::from_millis(u64::from(self.interval_ms))
-    }
-}
-
-/// What the tasks tell.
-#[derive(Debug)]
-enum Input {
-    Connected(SessionId),
-    Lost(SessionId),
-    Frame(SessionId, Parcel),
-    Answered(SessionId, u64, Answer<Parcel>),
-    Failed(SessionId, u64),
 }
 
 /// Receives frames. Dropping it ends its connections.
@@ -247,20 +121,19 @@ impl Subscriber {
         for (session, endpoint) in options.endpoints.into_iter().enumerate() {
             let fetcher = Fetcher::new(address_and_port(&endpoint)?.0.to_owned());
             let endpoint: Arc<str> = endpoint.into();
-            let peer = Peer {
-                session,
-                endpoint: Arc::clone(&endpoint),
-                prefixes: prefixes.clone(),
-                queue: sender.clone(),
-                shared: Arc::clone(&shared),
-                complained: None,
-                silence: SILENCE,
-            };
+            let peer = Peer::new(session, Arc::clone(&endpoint), prefixes.clone(), sender.clone(), Arc::clone(&shared));
             tasks.push(tokio::spawn(peer.run()));
             // The state machine has one request at a time under way.
             let (requests, pending) = mpsc::channel(1);
             fetchers.push(requests);
-            tasks.push(tokio::spawn(recover(session, endpoint, fetcher, pending, sender.clone(), Arc::clone(&shared))));
+            tasks.push(tokio::spawn(peer::recover(
+                session,
+                endpoint,
+                fetcher,
+                pending,
+                sender.clone(),
+                Arc::clone(&shared),
+            )));
         }
         let counters = Counters::default();
         let started = Instant::now();
@@ -417,117 +290,4 @@ fn prefixes(zones: &[ZoneName]) -> Vec<String> {
         return vec![String::new()];
     }
     zones.iter().map(Topic::subscription).chain(["/".to_owned()]).collect()
-}
-
-/// Asks one generator for what was missed of it.
-async fn recover(
-    session: SessionId,
-    endpoint: Arc<str>,
-    mut fetcher: Fetcher,
-    mut requests: mpsc::Receiver<Fetch>,
-    queue: mpsc::Sender<Input>,
-    shared: Arc<Shared>,
-) {
-    while let Some(fetch) = fetcher.next(&mut requests).await {
-        let input = match fetcher.ask(&fetch).await {
-            Some(reply) => Input::Answered(session, fetch.id, answer(&endpoint, reply, &shared)),
-            None => Input::Failed(session, fetch.id),
-        };
-        if queue.send(input).await.is_err() {
-            return;
-        }
-    }
-}
-
-/// A reply, checked like everything that comes from outside.
-fn answer(endpoint: &Arc<str>, reply: v1::RecoveryReply, shared: &Shared) -> Answer<Parcel> {
-    let frames = reply.frame.into_iter().filter_map(|bytes| {
-        // A frame of its own, not a slice that keeps the whole reply in memory.
-        let parcel = Parcel::new(endpoint, None, Bytes::copy_from_slice(&bytes), true);
-        if parcel.is_err() {
-            shared.bad.fetch_add(1, Relaxed);
-        }
-        let mut parcel = parcel.ok()?;
-        if !parcel.topic.zone.is_empty() {
-            parcel.wait();
-        }
-        Some(parcel)
-    });
-    let missing = reply.missing.iter().map(|m| (m.zone.clone(), m.first, m.last, m.absence())).collect();
-    let wait = (reply.wait_ms > 0).then(|| Duration::from_millis(u64::from(reply.wait_ms)));
-    Answer { frames: frames.collect(), missing, wait }
-}
-
-/// One generator, as its task sees it.
-struct Peer {
-    session: SessionId,
-    endpoint: Arc<str>,
-    prefixes: Vec<String>,
-    queue: mpsc::Sender<Input>,
-    shared: Arc<Shared>,
-    complained: Option<Instant>,
-    silence: Duration,
-}
-
-impl Peer {
-    async fn run(mut self) {
-        let mut backoff = Backoff::connect();
-        let mut said = false;
-        loop {
-            match Subscription::connect(&self.endpoint, &self.prefixes).await {
-                Ok(subscription) => {
-                    tracing::info!(endpoint = %self.endpoint, "connected");
-                    self.shared.connections.fetch_add(1, Relaxed);
-                    backoff.reset();
-                    said = false;
-                    let _ = self.queue.send(Input::Connected(self.session)).await;
-                    let why = self.receive(subscription).await;
-                    if self.queue.send(Input::Lost(self.session)).await.is_err() {
-                        return;
-                    }
-                    tracing::warn!(endpoint = %self.endpoint, reason = %why, "connection lost, connecting again");
-                }
-                Err(error) if !said => {
-                    tracing::warn!("{error}: trying until it answers");
-                    said = true;
-                }
-                Err(_) => {}
-            }
-            tokio::time::sleep(backoff.wait()).await;
-        }
-    }
-
-    /// Receives until the connection ends; says why it did.
-    async fn receive(&mut self, mut subscription: Subscription) -> String {
-        loop {
-            let message = match tokio::time::timeout(self.silence, subscription.receive()).await {
-                Err(_) => return format!("silent for {} s", self.silence.as_secs()),
-                Ok(Err(error)) => return error.to_string(),
-                Ok(Ok(message)) => message,
-            };
-            match message.ok_or_else(|| "not [topic, frame]".to_owned()).and_then(|(t, f)| self.check(&t, f)) {
-                Ok(parcel) => {
-                    self.silence = SILENCE.max(parcel.interval() * 3);
-                    if self.queue.send(Input::Frame(self.session, parcel)).await.is_err() {
-                        return "nobody listens any more".to_owned();
-                    }
-                }
-                Err(reason) => self.complain(&reason),
-            }
-        }
-    }
-
-    fn check(&self, topic: &[u8], bytes: Bytes) -> Result<Parcel, String> {
-        let topic = Topic::parse(topic).ok_or("its topic is not ZONE/HOST")?;
-        Parcel::new(&self.endpoint, Some(topic), bytes, false)
-    }
-
-    /// Counts a bad message, and says so once a minute.
-    fn complain(&mut self, reason: &str) {
-        let bad = self.shared.bad.fetch_add(1, Relaxed) + 1;
-        if self.complained.is_none_or(|at| at.elapsed() >= COMPLAIN_EVERY) {
-            self.complained = Some(Instant::now());
-            tracing::warn!(endpoint = %self.endpoint, bad, "dropped a message that is no frame: {reason}");
-        }
-    }
 }
