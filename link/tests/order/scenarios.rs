@@ -1,7 +1,9 @@
 //! What happens when: a test a line of the table at the head of link/src/order/mod.rs.
 
+use std::path::Path;
 use std::time::Duration;
 
+use tempfile::TempDir;
 use zonescope_link::order::{Note, Options, Reason};
 
 use crate::world::{Generator, HOST, S, Subscriber};
@@ -16,6 +18,25 @@ fn joined() -> (Generator, Subscriber) {
     subscriber.connected(0);
     tick(&mut generator, &mut subscriber);
     (generator, subscriber)
+}
+
+/// A generator with a spool, and a subscriber that has seen all of it: one tick.
+fn joined_with_spool() -> (TempDir, Generator, Subscriber) {
+    let spool = tempfile::tempdir().unwrap();
+    let mut generator = Generator::start(HOST, 100, 1000, Some(spool.path()));
+    let mut subscriber = Subscriber::new(Options::default(), 1);
+    subscriber.connected(0);
+    tick(&mut generator, &mut subscriber);
+    (spool, generator, subscriber)
+}
+
+/// The generator's next epoch: its first tick arrives, and the subscriber asks for what it misses.
+fn started_again(spool: Option<&Path>, subscriber: &mut Subscriber) -> Generator {
+    let mut generator = Generator::start(HOST, 200, 1000, spool);
+    subscriber.connected(0);
+    tick(&mut generator, subscriber);
+    subscriber.recover(&generator);
+    generator
 }
 
 /// A tick that arrives.
@@ -132,22 +153,14 @@ fn a_crash_without_spool_is_on_record() {
 
 #[test]
 fn a_restart_with_spool_loses_nothing() {
-    let directory = tempfile::tempdir().unwrap();
-    let spool = directory.path().join("spool");
-    let mut generator = Generator::start(HOST, 100, 1000, Some(&spool));
-    let mut subscriber = Subscriber::new(Options::default(), 1);
-    subscriber.connected(0);
-    tick(&mut generator, &mut subscriber);
+    let (spool, mut generator, mut subscriber) = joined_with_spool();
     // The link is cut; the generator goes on, and is restarted in order.
     subscriber.lost(0);
     generator.tick(&["a", "b"]);
     generator.tick(&["a", "short-lived"]);
     generator.announce(true);
     drop(generator);
-    let mut generator = Generator::start(HOST, 200, 1000, Some(&spool));
-    subscriber.connected(0);
-    tick(&mut generator, &mut subscriber);
-    subscriber.recover(&generator);
+    started_again(Some(spool.path()), &mut subscriber);
     assert_eq!(subscriber.of("a"), ["100:1", "100:2", "100:3", "200:1"]);
     assert_eq!(subscriber.of("short-lived"), ["100:1"]);
     assert_eq!(subscriber.of(""), ["100:1", "100:2", "100:3", "100:4", "200:1"]);
@@ -156,59 +169,38 @@ fn a_restart_with_spool_loses_nothing() {
 
 #[test]
 fn a_crash_with_spool_recovers_what_was_written_and_says_that_there_may_have_been_more() {
-    let directory = tempfile::tempdir().unwrap();
-    let spool = directory.path().join("spool");
-    let mut generator = Generator::start(HOST, 100, 1000, Some(&spool));
-    let mut subscriber = Subscriber::new(Options::default(), 1);
-    subscriber.connected(0);
-    tick(&mut generator, &mut subscriber);
+    let (spool, mut generator, mut subscriber) = joined_with_spool();
     subscriber.lost(0);
     generator.tick(&["a", "b"]);
     drop(generator);
-    let mut generator = Generator::start(HOST, 200, 1000, Some(&spool));
-    subscriber.connected(0);
-    tick(&mut generator, &mut subscriber);
-    subscriber.recover(&generator);
+    started_again(Some(spool.path()), &mut subscriber);
     assert_eq!(subscriber.of("a"), ["100:1", "100:2", "200:1"]);
     assert_eq!(subscriber.of(""), ["100:1", "100:2", "100:3.. restarted", "200:1"]);
 }
 
 #[test]
 fn several_restarts_that_went_unnoticed_lose_nothing_with_a_spool() {
-    let directory = tempfile::tempdir().unwrap();
-    let spool = directory.path().join("spool");
-    let mut generator = Generator::start(HOST, 100, 1000, Some(&spool));
-    let mut subscriber = Subscriber::new(Options::default(), 1);
-    subscriber.connected(0);
-    tick(&mut generator, &mut subscriber);
+    let (spool, mut generator, mut subscriber) = joined_with_spool();
     subscriber.deliver(0, [generator.announce(true)]);
     subscriber.lost(0);
     drop(generator);
     for epoch in [110, 120] {
-        let mut generator = Generator::start(HOST, epoch, 1000, Some(&spool));
+        let mut generator = Generator::start(HOST, epoch, 1000, Some(spool.path()));
         generator.tick(&["a", "b"]);
         generator.announce(true);
     }
-    let mut generator = Generator::start(HOST, 200, 1000, Some(&spool));
-    subscriber.connected(0);
-    tick(&mut generator, &mut subscriber);
-    subscriber.recover(&generator);
+    started_again(Some(spool.path()), &mut subscriber);
     assert_eq!(subscriber.of("a"), ["100:1", "110:1", "120:1", "200:1"]);
     assert!(subscriber.gaps().is_empty(), "{:?}", subscriber.gaps());
 }
 
 #[test]
 fn a_subscriber_that_was_away_while_the_generator_restarted_resumes_across_it() {
-    let directory = tempfile::tempdir().unwrap();
-    let spool = directory.path().join("spool");
-    let mut generator = Generator::start(HOST, 100, 1000, Some(&spool));
-    let mut subscriber = Subscriber::new(Options::default(), 1);
-    subscriber.connected(0);
-    tick(&mut generator, &mut subscriber);
+    let (spool, mut generator, mut subscriber) = joined_with_spool();
     generator.tick(&["a", "b"]);
     generator.announce(true);
     drop(generator);
-    let mut generator = Generator::start(HOST, 200, 1000, Some(&spool));
+    let mut generator = Generator::start(HOST, 200, 1000, Some(spool.path()));
     generator.tick(&["a", "b"]);
     subscriber.restart();
     subscriber.connected(0);
@@ -220,21 +212,13 @@ fn a_subscriber_that_was_away_while_the_generator_restarted_resumes_across_it() 
 
 #[test]
 fn who_resumes_behind_the_last_host_frame_of_an_epoch_still_learns_what_it_announced() {
-    let directory = tempfile::tempdir().unwrap();
-    let spool = directory.path().join("spool");
-    let mut generator = Generator::start(HOST, 100, 1000, Some(&spool));
-    let mut subscriber = Subscriber::new(Options::default(), 1);
-    subscriber.connected(0);
-    tick(&mut generator, &mut subscriber);
+    let (spool, mut generator, mut subscriber) = joined_with_spool();
     // Of the last tick only the host frame arrives; before the rest is asked for both sides end.
     generator.publish("short-lived");
     subscriber.deliver(0, [generator.announce(true)]);
     subscriber.restart();
     drop(generator);
-    let mut generator = Generator::start(HOST, 200, 1000, Some(&spool));
-    subscriber.connected(0);
-    tick(&mut generator, &mut subscriber);
-    subscriber.recover(&generator);
+    let generator = started_again(Some(spool.path()), &mut subscriber);
     subscriber.pass(S);
     subscriber.recover(&generator);
     assert_eq!(subscriber.of("short-lived"), ["100:1"]);

@@ -1,7 +1,7 @@
 //! A made-up world: generators with real rings, connections that can be cut and muddled, a subscriber's core.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -111,7 +111,7 @@ pub(crate) struct Generator {
 }
 
 impl Generator {
-    pub(crate) fn start(host_id: &str, epoch: u64, ring_frames: u64, spool: Option<&PathBuf>) -> Self {
+    pub(crate) fn start(host_id: &str, epoch: u64, ring_frames: u64, spool: Option<&Path>) -> Self {
         let mut kept_epochs = Vec::new();
         let spool = spool.map(|directory| {
             let limits = spool::Limits::default();
