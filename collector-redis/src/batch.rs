@@ -10,10 +10,11 @@ use zonescope_proto::{decode, v1};
 use crate::backlog::{Held, Kind};
 use crate::connect::Connection;
 use crate::derive::Past;
-use crate::encode::{Style, Transaction, Writing};
+use crate::encode::{Transaction, Writing};
 use crate::host::{HostEvents, Sums};
 use crate::keys;
 use crate::resume;
+use crate::style::Style;
 use crate::trouble::Trouble;
 use crate::zone::{Arrival, Lost, Stored};
 

@@ -9,10 +9,10 @@ use zonescope_proto::ZoneName;
 
 use crate::cli::{ROLE, RedisArguments, RunArguments};
 use crate::connect::{Credentials, Target, Topology, address};
-use crate::encode::Style;
 use crate::keys::Keys;
 use crate::limits::{BACKLOG_BYTES, BACKLOG_LEAST_BYTES, KEEP, KEEP_LEAST, KEEP_MOST};
 use crate::secret::{self, PASSWORD_VARIABLE, Secret};
+use crate::style::Style;
 use crate::units;
 
 /// Where Redis is, unless told otherwise.

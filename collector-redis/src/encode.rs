@@ -11,57 +11,16 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use redis::{Cmd, Pipeline, RedisWrite, ToRedisArgs, cmd};
-use zonescope_proto::resource::Usage;
-use zonescope_proto::{FAMILIES, Kind, v1};
+use zonescope_proto::{FAMILIES, v1};
 
-use crate::derive::{Past, Step};
-use crate::keys::{Keys, USE_TABLE};
+use crate::derive::Past;
+use crate::keys::Keys;
 use crate::limits::CUSTOM_TABLES;
 use crate::minute::Minute;
-use crate::rows::{self, Cell, Data, Row};
+use crate::rows::{self, Row};
+use crate::style::Style;
+use crate::usage;
 use crate::zone::{EntryId, Lost, Position, Stored, Table};
-
-/// How things are stored.
-#[derive(Debug, Clone)]
-pub struct Style {
-    /// Names of keys.
-    pub keys: Keys,
-    /// How long history is kept, ms.
-    pub keep_ms: u64,
-    /// Rates in the history too, not only in the latest state.
-    pub history_rates: bool,
-    /// Tables without a history.
-    pub no_history: Vec<String>,
-}
-
-impl Style {
-    /// Keys live for so long after they were last refreshed, and are refreshed so often, ms: what is gone is gone from Redis when
-    /// its history would be, and a sixtieth of that later at most.
-    fn lives(&self) -> (u64, u64) {
-        let refresh = (self.keep_ms / 60).max(1000);
-        (self.keep_ms + refresh, refresh)
-    }
-
-    /// Lets a key live as long as history does, from now on.
-    pub fn expire_command(&self, key: &str) -> Cmd {
-        let mut expire = cmd("EXPIRE");
-        expire.arg(key).arg(self.lives().0.div_ceil(1000));
-        expire
-    }
-
-    fn expire(&self, pipe: &mut Pipeline, key: &str) {
-        pipe.add_command(self.expire_command(key));
-    }
-
-    /// A time of refreshing that has not come; moves it if it has.
-    fn due(&self, at: &mut u64, now_ms: u64) -> bool {
-        let due = *at <= now_ms;
-        if due {
-            *at = now_ms + self.lives().1;
-        }
-        due
-    }
-}
 
 /// The transaction of one zone.
 pub struct Transaction<'a> {
@@ -158,7 +117,9 @@ impl<'a> Transaction<'a> {
             let rates = step.rates(row);
             self.row(&mut place, row, &rates);
         });
-        self.usage(&mut place, &step, &frame);
+        if let Some(row) = usage::row(&step.usage(&frame)) {
+            self.row(&mut place, &row, &[]);
+        }
         step.finish(frame);
 
         if let Some(tables) = place.latest.take() {
@@ -328,35 +289,6 @@ impl<'a> Transaction<'a> {
         xadd
     }
 
-    /// Utilization, saturation and errors: a table of one row, `cpu_utilization`, `cpu_saturation` and so on.
-    fn usage(&mut self, place: &mut Place<'_>, step: &Step<'_>, frame: &v1::Frame) {
-        let usage = step.usage(frame);
-        let names: Vec<[String; 6]> = usage.iter().map(names_of).collect();
-        let mut cells = Vec::with_capacity(24);
-        for (usage, names) in usage.iter().zip(&names) {
-            let [utilization, saturation, unit, errors, cap, throttled] = names;
-            let numbers = [
-                (utilization, usage.utilization),
-                (saturation, usage.saturation),
-                (errors, usage.errors),
-                (cap, usage.cap),
-                (throttled, usage.throttled),
-            ];
-            for (name, number) in numbers {
-                if let Some(number) = number {
-                    cells.push(gauge(name, Data::Double(crate::derive::rounded(number))));
-                }
-            }
-            if !usage.saturation_unit.is_empty() {
-                cells.push(gauge(unit, Data::Text(usage.saturation_unit.to_owned())));
-            }
-        }
-        let row = Row { table: Cow::Borrowed(USE_TABLE), many: false, name: String::new(), cells };
-        if row.says_something() {
-            self.row(place, &row, &[]);
-        }
-    }
-
     /// Makes the tables of this frame the latest state, and removes those that it lacks.
     fn latest(&mut self, tables: Vec<Latest>) {
         let Transaction { style, tag, stored, now_ms, pipe, .. } = self;
@@ -450,16 +382,6 @@ fn latest_of<'l>(latest: &'l mut Vec<Latest>, table: &Cow<'static, str>, keys: &
         latest.len() - 1
     });
     &mut latest[place]
-}
-
-fn names_of(usage: &Usage) -> [String; 6] {
-    let resource = usage.resource.name();
-    ["utilization", "saturation", "saturation_unit", "errors", "cap", "throttled"]
-        .map(|what| format!("{resource}_{what}"))
-}
-
-fn gauge(name: &str, data: Data) -> Cell<'_> {
-    Cell { name, data, kind: Kind::Gauge, bits: 64, id: rows::hash(name) }
 }
 
 /// The name of a rate: `NAME/s`.

@@ -7,8 +7,8 @@
 use redis::{Pipeline, cmd};
 use zonescope_proto::v1;
 
-use crate::encode::Style;
 use crate::limits::HOST_GAPS;
+use crate::style::Style;
 use crate::zone::Lost;
 
 /// What a batch holds of a host.

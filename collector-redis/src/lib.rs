@@ -4,7 +4,7 @@
 //! transaction a zone ([`encode`]), all transactions of a batch in one round trip. [`keys`] says what everything is called,
 //! [`zone`] why each frame is in Redis once, [`minute`] how complete it is, [`memory`] how a ceiling is kept, [`trouble`] what an operator is told.
 //! Families of statistics are not known here by name: [`rows`] takes them as frame.proto defines them, and [`derive`]
-//! adds rates, and utilization, saturation and errors.
+//! adds rates; [`usage`] makes utilization, saturation and errors a row of their own.
 
 pub mod backlog;
 pub mod batch;
@@ -24,7 +24,9 @@ pub mod minute;
 pub mod resume;
 pub mod rows;
 pub mod secret;
+pub mod style;
 pub mod trouble;
 pub mod units;
+pub mod usage;
 pub mod writer;
 pub mod zone;

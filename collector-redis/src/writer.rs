@@ -15,12 +15,12 @@ use zonescope_link::shutdown::Shutdown;
 
 use crate::batch::{Context, Knowledge, Outcome};
 use crate::connect::{Connection, Target, between_attempts};
-use crate::encode::Style;
 use crate::health::Health;
 use crate::inbox::Inbox;
 use crate::limits::{BATCH_FRAMES, BATCH_WAIT, CHORE_TIMEOUT, HEALTH_EVERY, LEAVE_WITHIN, MEMORY_EVERY, SWEEP_EVERY};
 use crate::memory::{Memory, Verdict, evicts};
 use crate::resume;
+use crate::style::Style;
 use crate::trouble::{Complaints, Trouble};
 
 /// What the writer needs to know.

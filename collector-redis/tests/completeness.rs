@@ -24,26 +24,34 @@ fn wait_for_last(redis: &mut redis::Connection, zone: &str, last: u64) {
 /// The first tick of the first whole minute after START_MS; tick `n` is `n` seconds after it.
 const SECONDS_TO_A_MINUTE: u64 = 60 - (START_MS / 1000) % 60;
 
+/// A collector hears the ticks from `first` on, is killed before tick `away`, starts again before tick `back`, and has stored the
+/// last one, `last`.
+fn away(server: &Redis, feed: &mut Feed, zones: usize, [first, away, back, last]: [u64; 4]) -> Collector {
+    let (mut redis, endpoint, url) = (server.client(), feed.endpoint(), server.url());
+    let start = || Collector::run(&["--connect", &endpoint, "--redis", &url]);
+    let newest = format!("z{:03}", zones - 1);
+    let collector = start();
+    feed.wait_for_collector();
+    (first..away).for_each(|n| feed.tick(zones, n));
+    wait_for_last(&mut redis, &newest, away - 1);
+    collector.kill();
+    (away..back).for_each(|n| feed.tick(zones, n));
+    let collector = start();
+    feed.wait_for_collector();
+    (back..=last).for_each(|n| feed.tick(zones, n));
+    wait_for_last(&mut redis, &newest, last);
+    collector
+}
+
 #[test]
 fn a_collector_that_was_away_catches_up_and_says_what_it_had_to_ask_for() {
     let Some(server) = Redis::start(&[]) else { return };
     let mut redis = server.client();
     let mut feed = Feed::new("h");
     feed.keep();
-    let (endpoint, url) = (feed.endpoint(), server.url());
-    let start = || Collector::run(&["--connect", &endpoint, "--redis", &url]);
     let first = SECONDS_TO_A_MINUTE;
-    let collector = start();
-    feed.wait_for_collector();
-    (first..first + 30).for_each(|n| feed.tick(2, n));
-    wait_for_last(&mut redis, "z001", first + 29);
-    collector.kill();
     // Five minutes that nobody hears.
-    (first + 30..first + 330).for_each(|n| feed.tick(2, n));
-    let collector = start();
-    feed.wait_for_collector();
-    (first + 330..=first + 360).for_each(|n| feed.tick(2, n));
-    wait_for_last(&mut redis, "z001", first + 360);
+    let collector = away(&server, &mut feed, 2, [first, first + 30, first + 330, first + 360]);
 
     let minute = START_MS + first * 1000;
     let expected = [30, 60, 60, 60, 60, 30].into_iter().enumerate();
@@ -70,19 +78,8 @@ fn what_nobody_can_give_back_is_missing_in_its_minute_and_on_record_with_the_rea
     let mut redis = server.client();
     // It keeps nothing.
     let mut feed = Feed::new("h");
-    let (endpoint, url) = (feed.endpoint(), server.url());
-    let start = || Collector::run(&["--connect", &endpoint, "--redis", &url]);
     let first = SECONDS_TO_A_MINUTE;
-    let collector = start();
-    feed.wait_for_collector();
-    (first..first + 50).for_each(|n| feed.tick(1, n));
-    wait_for_last(&mut redis, "z000", first + 49);
-    collector.kill();
-    (first + 50..first + 140).for_each(|n| feed.tick(1, n));
-    let collector = start();
-    feed.wait_for_collector();
-    (first + 140..=first + 180).for_each(|n| feed.tick(1, n));
-    wait_for_last(&mut redis, "z000", first + 180);
+    let collector = away(&server, &mut feed, 1, [first, first + 50, first + 140, first + 180]);
 
     let minute = START_MS + first * 1000;
     let expected = [(minute, 50, 0, 10), (minute + 60_000, 0, 0, 60), (minute + 120_000, 40, 0, 20)];

@@ -9,7 +9,7 @@ use redis::{Value, cmd, from_redis_value};
 use zonescope_link::clock::{Clock, SystemClock};
 use zonescope_link::shutdown::Shutdown;
 use zonescope_link::top::Top;
-use zonescope_proto::resource::{Resource, Usage};
+use zonescope_proto::resource::Resource;
 
 use super::unless_nobody_reads;
 use crate::cli::TopArguments;
@@ -17,6 +17,7 @@ use crate::config;
 use crate::connect::{Connection, between_attempts};
 use crate::keys::{Keys, USE_TABLE};
 use crate::trouble::Trouble;
+use crate::usage;
 
 /// How often the table is drawn.
 const EVERY: Duration = Duration::from_secs(1);
@@ -26,9 +27,6 @@ const SEEN_WITHIN_MS: u64 = 10_000;
 const AT_ONCE: usize = 256;
 /// To the upper left, and everything below gone.
 const CLEAR: &str = "\x1b[H\x1b[J";
-
-/// Units of saturation, as `Usage` has them.
-const UNITS: [&str; 6] = ["threads", "share of time", "pages/s", "faults/s", "operations", "events/s"];
 
 /// Shows a table each second, until told to end.
 ///
@@ -112,23 +110,7 @@ fn show(answers: Vec<Value>, top: &mut Top) {
     let (Some(host), Some(name), Some(time)) = (zone.get("host"), zone.get("zone"), zone.get("time")) else { return };
     let Ok(time_ms) = time.parse::<u64>() else { return };
     let brand = zone.get("brand").map_or("", String::as_str);
-    top.set(host, name, brand, time_ms * 1_000_000, Resource::ALL.map(|resource| usage_of(resource, &usage)));
-}
-
-/// A row of `use` from its fields in Redis.
-fn usage_of(resource: Resource, fields: &HashMap<String, String>) -> Usage {
-    let text = |what: &str| fields.get(&format!("{}_{what}", resource.name()));
-    let number = |what: &str| text(what).and_then(|v| v.parse().ok());
-    let unit = text("saturation_unit").and_then(|unit| UNITS.iter().copied().find(|u| u == unit));
-    Usage {
-        resource,
-        utilization: number("utilization"),
-        saturation: number("saturation"),
-        saturation_unit: unit.unwrap_or_default(),
-        errors: number("errors"),
-        cap: number("cap"),
-        throttled: number("throttled"),
-    }
+    top.set(host, name, brand, time_ms * 1_000_000, Resource::ALL.map(|resource| usage::read(resource, &usage)));
 }
 
 /// On a terminal in place, else one table after another. False where nobody reads any more.
