@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use serde_json::Value;
-use zonescope_tests::{Process, free_endpoint, query, run, wait_until};
+use zonescope_tests::{Disk, Process, free_endpoint, query, run, wait_until};
 
 const LONG: Duration = Duration::from_secs(120);
 const COLLECTOR: &str = "zonescope-collector-columnar";
@@ -166,4 +166,28 @@ fn a_configuration_that_is_read_again_costs_no_frame() {
     let (frames, _, missing) = account(&directory.path().join("data"));
     assert!(frames > 35);
     assert_eq!(missing, 0);
+}
+
+/// A service that ends soon after each start is given up by its manager; so it waits.
+#[test]
+fn a_collector_that_starts_on_a_full_disk_waits_for_room() {
+    let Some(disk) = Disk::mount(64, "a collector that starts on a full disk") else { return };
+    let host = Host::start("");
+    let root = disk.path().join("data");
+    std::fs::create_dir(&root).unwrap();
+    disk.fill();
+    let mut collector =
+        Process::start(COLLECTOR, &["run", "--connect", &host.endpoint, "--root", root.to_str().unwrap()]);
+    collector.wait_for("make room", LONG);
+    disk.empty();
+    collector.wait_for("receiving", LONG);
+    wait_until("a frame", LONG, || query(&root, "select count(*) as n from frames")[0]["n"] != 0);
+    assert_eq!(collector.end(), 0);
+
+    disk.fill();
+    let mut collector =
+        Process::start(COLLECTOR, &["run", "--connect", &host.endpoint, "--root", root.to_str().unwrap()]);
+    collector.wait_for("make room", LONG);
+    assert_eq!(collector.end(), 0, "it is told to end while it waits");
+    assert_eq!(host.generator.end(), 0);
 }

@@ -134,6 +134,45 @@ impl Drop for Process {
     }
 }
 
+/// A small disk of its own, unmounted when dropped.
+pub struct Disk(tempfile::TempDir);
+
+impl Disk {
+    /// `None` where nothing may be mounted; says so.
+    pub fn mount(mib: u64, what: &str) -> Option<Self> {
+        let directory = tempfile::tempdir().unwrap();
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", &format!("size={mib}m"), "none"]).arg(directory.path());
+        let mounted = mount.stderr(Stdio::null()).status().is_ok_and(|status| status.success());
+        if !mounted {
+            skipped(what, "no tmpfs can be mounted here");
+        }
+        mounted.then_some(Disk(directory))
+    }
+
+    /// Where it is mounted.
+    pub fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    /// Takes all the room that is left.
+    pub fn fill(&self) {
+        let mut file = std::fs::File::create(self.path().join("ballast")).unwrap();
+        while file.write_all(&[7; 4096]).is_ok() {}
+    }
+
+    /// Gives it back.
+    pub fn empty(&self) {
+        std::fs::remove_file(self.path().join("ballast")).unwrap();
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(self.path()).status();
+    }
+}
+
 /// Waits until `done`, or fails.
 pub fn wait_until(what: &str, within: Duration, mut done: impl FnMut() -> bool) {
     let start = Instant::now();

@@ -17,6 +17,7 @@ pub struct Notify {
 /// What can be said.
 #[derive(Debug, Clone, Copy)]
 enum News {
+    Starting(Duration),
     Ready,
     Alive,
     Leaving,
@@ -32,6 +33,11 @@ impl Notify {
             beat
         });
         Notify { beat }
+    }
+
+    /// Starting takes longer: systemd is to wait for another `within`.
+    pub fn starting(&self, within: Duration) {
+        tell(News::Starting(within));
     }
 
     /// From here on the program does what it is for.
@@ -83,6 +89,7 @@ fn watchdog() -> Option<Duration> {
 fn tell(news: News) {
     use sd_notify::NotifyState;
     let state = match news {
+        News::Starting(within) => NotifyState::ExtendTimeoutUsec(u32::try_from(within.as_micros()).unwrap_or(u32::MAX)),
         News::Ready => NotifyState::Ready,
         News::Alive => NotifyState::Watchdog,
         News::Leaving => NotifyState::Stopping,

@@ -13,6 +13,8 @@ use zonescope_link::clock::Clock;
 use zonescope_link::ring::Piece;
 use zonescope_link::spool::{Limits, SEGMENT_BYTES, Spool, SpoolError};
 use zonescope_proto::v1::Absence;
+#[cfg(target_os = "linux")]
+use zonescope_tests::Disk;
 
 /// A clock that is set by hand, in seconds.
 #[derive(Default)]
@@ -211,41 +213,9 @@ fn a_spool_of_another_host_is_not_read() {
     assert_eq!(pieces(&spool, 7, "a", 1, 3), [Piece::Missing(1, 3, Absence::EndOfEpoch)]);
 }
 
-/// A small disk of its own, unmounted when dropped.
+/// What is not tested where no disk can be mounted.
 #[cfg(target_os = "linux")]
-struct Disk(tempfile::TempDir);
-
-#[cfg(target_os = "linux")]
-impl Disk {
-    /// None where nothing may be mounted.
-    fn mount(mib: u64) -> Option<Self> {
-        let directory = tempfile::tempdir().unwrap();
-        let mut mount = std::process::Command::new("mount");
-        mount.args(["-t", "tmpfs", "-o", &format!("size={mib}m"), "none"]).arg(directory.path());
-        let mounted = mount.stderr(std::process::Stdio::null()).status().is_ok_and(|status| status.success());
-        if !mounted {
-            eprintln!("SKIPPED: the spool on a full disk: no tmpfs can be mounted here");
-        }
-        mounted.then_some(Disk(directory))
-    }
-
-    /// Takes all the room that is left.
-    fn fill(&self) {
-        let mut file = std::fs::File::create(self.0.path().join("ballast")).unwrap();
-        while std::io::Write::write_all(&mut file, &[7; 4096]).is_ok() {}
-    }
-
-    fn empty(&self) {
-        std::fs::remove_file(self.0.path().join("ballast")).unwrap();
-    }
-}
-
-#[cfg(target_os = "linux")]
-impl Drop for Disk {
-    fn drop(&mut self) {
-        let _ = std::process::Command::new("umount").arg("-l").arg(self.0.path()).status();
-    }
-}
+const FULL: &str = "the spool on a full disk";
 
 /// Puts in frames of 64 KiB, `first` to `last`, and waits until they are written or left out.
 #[cfg(target_os = "linux")]
@@ -261,8 +231,8 @@ fn push(spool: &Spool, first: u64, last: u64) {
 #[cfg(target_os = "linux")]
 #[test]
 fn on_a_full_disk_the_oldest_segments_make_room_for_the_newest_frames() {
-    let Some(disk) = Disk::mount(24) else { return };
-    let mut spool = open(disk.0.path());
+    let Some(disk) = Disk::mount(24, FULL) else { return };
+    let mut spool = open(disk.path());
     spool.start(7).unwrap();
     // 50 MiB, for a disk of 24.
     push(&spool, 1, 800);
@@ -276,20 +246,20 @@ fn on_a_full_disk_the_oldest_segments_make_room_for_the_newest_frames() {
     assert!(900 - oldest >= 64, "a segment at least");
     drop(spool);
     // And so they are for the next who opens it.
-    let spool = open(disk.0.path());
+    let spool = open(disk.path());
     assert_eq!(pieces(&spool, 7, "a", 1, 900), found);
 }
 
 #[cfg(target_os = "linux")]
 #[test]
 fn a_disk_that_others_have_filled_costs_frames_and_leaves_no_files_behind() {
-    let Some(disk) = Disk::mount(8) else { return };
-    let mut spool = open(disk.0.path());
+    let Some(disk) = Disk::mount(8, FULL) else { return };
+    let mut spool = open(disk.path());
     spool.start(7).unwrap();
     disk.fill();
     push(&spool, 1, 100);
     assert_eq!(spool.dropped(), 100);
-    assert!(segments(disk.0.path()).is_empty());
+    assert!(segments(disk.path()).is_empty());
     disk.empty();
     push(&spool, 101, 102);
     assert_eq!(spool.dropped(), 100);

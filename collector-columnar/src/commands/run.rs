@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use zonescope_link::clock::{Clock, SystemClock};
 use zonescope_link::notify::Notify;
@@ -14,7 +15,10 @@ use crate::config::{self, Settings};
 use crate::store::fs::RealFs;
 use crate::store::housekeeping::Housekeeper;
 use crate::store::ingest::{Inbox, Ingest};
-use crate::store::{Place, Store};
+use crate::store::{Place, Store, StoreError, StoreOptions};
+
+/// So often is a disk that is full at the start looked at again.
+const ROOM_EVERY: Duration = Duration::from_secs(2);
 
 /// Subscribes and stores.
 ///
@@ -23,14 +27,17 @@ use crate::store::{Place, Store};
 pub fn run(arguments: &RunArguments, settings: Settings) -> anyhow::Result<()> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let place = Place::new(settings.root.clone(), Arc::new(RealFs));
-    let store = Store::open(place.clone(), settings.store, clock.now_ns())?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let (shutdown, notify) =
+        runtime.block_on(async { Shutdown::install().map(|s| (s, Notify::from_environment())) })?;
+    let opened = runtime.block_on(open(&place, settings.store, clock.as_ref(), &shutdown, &notify))?;
+    let Some(store) = opened else { return Ok(()) };
     // What came while nobody listened is asked for.
     let stored = store.positions();
     let (inbox, ingest) = Ingest::start(store, Arc::clone(&clock))?;
     let housekeeper = Housekeeper::start(place, settings.retention, clock)?;
 
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    let received = runtime.block_on(receive(arguments, settings, stored, inbox));
+    let received = runtime.block_on(receive(arguments, settings, stored, inbox, &shutdown, notify));
     // The inbox is gone: the store writes what it has, and ends.
     let stored = ingest.join()?;
     drop(housekeeper);
@@ -45,16 +52,44 @@ pub fn run(arguments: &RunArguments, settings: Settings) -> anyhow::Result<()> {
     received
 }
 
+/// Opens the store; `None` where we are told to end first. A full disk is waited for: a service that ends soon after each start
+/// is given up by systemd (StartLimitBurst) and by svc.startd (maintenance), and would stay away when there is room again.
+async fn open(
+    place: &Place,
+    options: StoreOptions,
+    clock: &dyn Clock,
+    shutdown: &Shutdown,
+    notify: &Notify,
+) -> Result<Option<Store>, StoreError> {
+    let mut said = false;
+    loop {
+        match Store::open(place.clone(), options, clock.now_ns()) {
+            Err(error) if error.is_full() => {
+                if !said {
+                    tracing::error!("{error}: make room; looking again every {} s", ROOM_EVERY.as_secs());
+                    said = true;
+                }
+            }
+            opened => return opened.map(Some),
+        }
+        notify.starting(10 * ROOM_EVERY);
+        tokio::select! {
+            () = tokio::time::sleep(ROOM_EVERY) => {}
+            () = shutdown.requested() => return Ok(None),
+        }
+    }
+}
+
 async fn receive(
     arguments: &RunArguments,
     settings: Settings,
     mut positions: HashMap<Topic, (u64, u64)>,
     inbox: Inbox,
+    shutdown: &Shutdown,
+    mut notify: Notify,
 ) -> anyhow::Result<()> {
-    let shutdown = Shutdown::install()?;
     let mut reload = Reload::install()?;
     let mut subscriber = subscribe(&settings, positions.clone()).await?;
-    let mut notify = Notify::from_environment();
     notify.ready();
     tracing::info!(
         endpoints = settings.endpoints.join(","), root = %settings.root.display(),
