@@ -35,6 +35,7 @@ pub mod paths;
 pub mod publish;
 pub mod recover;
 pub mod ring;
+pub mod scope;
 pub mod shutdown;
 pub mod spool;
 pub mod subscribe;
@@ -44,6 +45,7 @@ pub mod transport;
 
 pub use order::{Gap, Reason};
 pub use publish::{Identity, Publisher, RecoveryOptions};
+pub use scope::Scope;
 pub use subscribe::{Counters, Event, Received, Subscriber, SubscriberOptions};
 
 /// Where a generator publishes unless told otherwise: nobody outside is let in.

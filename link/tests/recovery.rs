@@ -14,6 +14,7 @@ use zonescope_link::recover::server::Server;
 use zonescope_link::recover::{Bounds, Kept};
 use zonescope_link::ring::{self, Ring};
 use zonescope_link::transport::{Inquiry, Publication, address_and_port};
+use zonescope_link::scope::Scope;
 use zonescope_link::{Event, Identity, Publisher, RecoveryOptions, Subscriber, SubscriberOptions};
 use zonescope_proto::{FORMAT_VERSION, Message, v1};
 
@@ -49,7 +50,7 @@ struct Lossy {
 impl Lossy {
     async fn new(bounds: Bounds) -> Self {
         let kept = Arc::new(Kept::new("h1".into(), 7, Ring::new(ring::Limits::default()), None));
-        let server = Server::bind(ANY, Arc::clone(&kept), bounds).await.unwrap();
+        let server = Server::bind(ANY, Arc::clone(&kept), Scope::Everything, bounds).await.unwrap();
         let mut sealer = Sealer::new(identity());
         sealer.announce_recovery(address_and_port(server.endpoint()).unwrap().1, &[]);
         Lossy { sealer, socket: Publication::bind(ANY).await.unwrap(), kept, server, sequence: 0 }
