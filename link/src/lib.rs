@@ -28,6 +28,7 @@ pub mod clock;
 pub mod config;
 pub mod doctor;
 pub mod exit;
+pub mod keys;
 pub mod log;
 pub mod notify;
 pub mod order;
@@ -44,7 +45,7 @@ pub mod top;
 pub mod transport;
 
 pub use order::{Gap, Reason};
-pub use publish::{Identity, Publisher, RecoveryOptions};
+pub use publish::{Identity, Publisher, RecoveryOptions, ScopedOptions};
 pub use scope::Scope;
 pub use subscribe::{Counters, Event, Received, Subscriber, SubscriberOptions};
 

@@ -23,7 +23,7 @@ use crate::ring::{self, Ring};
 use crate::scope::{Scope, View};
 use crate::spool::{self, Spool};
 use crate::tally::Tally;
-use crate::transport::Publication;
+use crate::transport::{Admission, Publication};
 
 /// A topic that was silent for so long, by the times of its frames, is announced no more. Longer than the ring reaches back by
 /// default, so that what can be recovered is announced.
@@ -227,21 +227,38 @@ pub struct RecoveryOptions {
     pub bounds: Bounds,
 }
 
+/// Another place to publish: some zones, for those who may see them.
+#[derive(Debug, Clone)]
+pub struct ScopedOptions {
+    /// Where to listen.
+    pub bind: String,
+    /// Whom to let in.
+    pub admission: Admission,
+    /// What to speak of.
+    pub scope: Scope,
+    /// Where to hand out what subscribers missed: the first of these addresses that can be bound.
+    pub recovery: Vec<String>,
+    /// How much to do for those who ask.
+    pub bounds: Bounds,
+}
+
 /// A place where frames leave, and where those that were missed are handed out.
 struct Outlet {
     view: Arc<View>,
+    admission: Admission,
     socket: Publication,
     server: Option<Server>,
 }
 
 impl Outlet {
-    async fn bind(endpoint: &str, scope: Scope) -> Result<Self, LinkError> {
-        let socket = Publication::bind(endpoint).await?;
-        Ok(Outlet { view: Arc::new(View { scope, recovery_port: 0 }), socket, server: None })
+    async fn bind(endpoint: &str, admission: Admission, scope: Scope) -> Result<Self, LinkError> {
+        let socket = Publication::bind(endpoint, &admission).await?;
+        Ok(Outlet { view: Arc::new(View { scope, recovery_port: 0 }), admission, socket, server: None })
     }
 
-    async fn serve(&mut self, endpoint: &str, kept: Arc<Kept>, bounds: Bounds) -> Result<(), LinkError> {
-        let server = Server::bind(endpoint, kept, self.view.scope.clone(), bounds).await?;
+    async fn serve(&mut self, endpoint: &str, kept: &Arc<Kept>, bounds: Bounds) -> Result<(), LinkError> {
+        let scope = self.view.scope.clone();
+        let server = Server::bind(endpoint, &self.admission, scope, Arc::clone(kept), bounds).await?;
         self.view = Arc::clone(server.view());
         self.server = Some(server);
         Ok(())
@@ -262,17 +279,17 @@ pub struct Publisher {
 }
 
 impl Publisher {
-    /// Listens on `endpoint`. What subscribers miss is lost, until [`Publisher::recover`] is called.
+    /// Listens on `endpoint`, for whom `admission` lets in. What subscribers miss is lost, until [`Publisher::recover`] is called.
     ///
     /// # Errors
     /// Where it cannot be bound.
-    pub async fn bind(endpoint: &str, identity: Identity) -> Result<Self, LinkError> {
-        let main = Outlet::bind(endpoint, Scope::Everything).await?;
+    pub async fn bind(endpoint: &str, admission: Admission, identity: Identity) -> Result<Self, LinkError> {
+        let main = Outlet::bind(endpoint, admission, Scope::Everything).await?;
         let (sealer, started) = (Sealer::new(identity), Instant::now());
         Ok(Publisher { sealer, main, scoped: Vec::new(), kept: None, started, frames: 0, bytes: 0 })
     }
 
-    /// From now on keeps frames, and serves them to whoever missed some. Before the first frame: with a spool, the epoch may be
+    /// From now on keeps frames, and serves them to whoever missed some and would be let in to subscribe. Before the first frame: with a spool, the epoch may be
     /// set anew, so that it is later than every earlier one even if the clock was set back.
     ///
     /// # Errors
@@ -289,32 +306,38 @@ impl Publisher {
             spool = Some(opened);
         }
         let kept = Arc::new(Kept::new(identity.host_id.clone(), identity.epoch, Ring::new(options.ring), spool));
-        self.main.serve(&options.bind, Arc::clone(&kept), options.bounds).await?;
+        self.main.serve(&options.bind, &kept, options.bounds).await?;
         self.sealer.announce_recovery(self.main.view.recovery_port, &kept_epochs);
         self.kept = Some(kept);
         Ok(())
     }
 
-    /// Listens on another `endpoint`, which speaks of the zones in `scope` alone. Gives where that is.
+    /// Publishes some of it elsewhere as well. After [`Publisher::recover`], whose frames it hands out; where nothing is kept,
+    /// nothing is.
     ///
     /// # Errors
-    /// Where it cannot be bound.
-    pub async fn bind_scoped(&mut self, endpoint: &str, scope: Scope) -> Result<String, LinkError> {
-        let outlet = Outlet::bind(endpoint, scope).await?;
-        let endpoint = outlet.socket.endpoint().to_owned();
+    /// Where an address cannot be bound.
+    pub async fn add(&mut self, options: ScopedOptions) -> Result<(), LinkError> {
+        let mut outlet = Outlet::bind(&options.bind, options.admission, options.scope).await?;
+        if let Some(kept) = &self.kept {
+            let mut places = options.recovery.iter().peekable();
+            while let Some(place) = places.next() {
+                match outlet.serve(place, kept, options.bounds).await {
+                    Ok(()) => break,
+                    Err(LinkError::Bind { reason, .. }) if places.peek().is_some() => {
+                        tracing::warn!("cannot serve recovery on {place}: {reason}; taking another port");
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
+        }
         self.scoped.push(outlet);
-        Ok(endpoint)
+        Ok(())
     }
 
-    /// Serves at `endpoint` what is kept of the scope that was bound last. Gives where that is; `None` where nothing is kept,
-    /// since [`Publisher::recover`] was not called before.
-    ///
-    /// # Errors
-    /// Where it cannot be bound.
-    pub async fn recover_scoped(&mut self, endpoint: &str, bounds: Bounds) -> Result<Option<String>, LinkError> {
-        let (Some(outlet), Some(kept)) = (self.scoped.last_mut(), &self.kept) else { return Ok(None) };
-        outlet.serve(endpoint, Arc::clone(kept), bounds).await?;
-        Ok(outlet.server.as_ref().map(|server| server.endpoint().to_owned()))
+    /// Where those listen that were added, in their order, and where missed frames can be asked for there.
+    pub fn scoped_endpoints(&self) -> impl Iterator<Item = (&str, Option<&str>)> {
+        self.scoped.iter().map(|outlet| (outlet.socket.endpoint(), outlet.server.as_ref().map(Server::endpoint)))
     }
 
     /// Where it listens.

@@ -173,8 +173,7 @@ mod tests {
             ..v1::Frame::default()
         };
         let view = View { scope: Scope::zones(&["acme-*"]).unwrap(), recovery_port: 7222 };
-        let expected =
-            v1::Frame { announcement: vec![announce("acme-1")], recovery_port: 7222, ..whole.clone() };
+        let expected = v1::Frame { announcement: vec![announce("acme-1")], recovery_port: 7222, ..whole.clone() };
         assert_eq!(view.narrow(&whole), Some(expected));
         assert_eq!(View::default().narrow(&whole), None);
     }

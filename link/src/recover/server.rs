@@ -16,7 +16,7 @@ use super::budget::{Budget, Verdict};
 use super::{Bounds, Kept};
 use crate::LinkError;
 use crate::scope::{Scope, View};
-use crate::transport::{Counter, address_and_port};
+use crate::transport::{Admission, Counter, address_and_port};
 
 /// What is no request is logged once in this time.
 const COMPLAIN_EVERY: Duration = Duration::from_secs(60);
@@ -50,12 +50,18 @@ impl Drop for Server {
 }
 
 impl Server {
-    /// Listens on `endpoint`, and hands out what is in `scope`.
+    /// Listens on `endpoint`, for whom `admission` lets in, and hands out what is in `scope`.
     ///
     /// # Errors
     /// Where it cannot be bound.
-    pub async fn bind(endpoint: &str, kept: Arc<Kept>, scope: Scope, bounds: Bounds) -> Result<Self, LinkError> {
-        let counter = Counter::bind(endpoint).await?;
+    pub async fn bind(
+        endpoint: &str,
+        admission: &Admission,
+        scope: Scope,
+        kept: Arc<Kept>,
+        bounds: Bounds,
+    ) -> Result<Self, LinkError> {
+        let counter = Counter::bind(endpoint, admission).await?;
         let endpoint = counter.endpoint().to_owned();
         let view = Arc::new(View { scope, recovery_port: address_and_port(&endpoint)?.1 });
         let tallies = Arc::new(Tallies::default());
