@@ -4,10 +4,12 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 use zonescope_link::exit::Usage;
+use zonescope_link::keys::files::Curve;
 use zonescope_link::{DEFAULT_ENDPOINT, config, log, paths, transport};
 
 use crate::cli::{Common, ROLE, RunArguments, SourceArguments, Speed};
 use crate::dtrace::DtraceOptions;
+use crate::endpoints::{self, EndpointConfig};
 use crate::kstat::options::KstatOptions;
 use crate::linux;
 use crate::ring::{RecoveryBind, RingConfig};
@@ -23,6 +25,12 @@ pub struct Config {
     pub bind: String,
     /// Where to serve what subscribers missed, or `off`; one port above `bind` where not said.
     pub recovery_bind: Option<String>,
+    /// Where our keys are, and those of whom we let in.
+    pub keys: PathBuf,
+    /// Whether endpoints are encrypted.
+    pub curve: Curve,
+    /// Endpoints of some zones.
+    pub endpoint: Vec<EndpointConfig>,
     /// Time from tick to tick.
     pub interval_ms: u32,
     /// `auto`, `linux`, `kstat` or `recorded:FILE`.
@@ -84,6 +92,9 @@ impl Default for Config {
         Config {
             bind: DEFAULT_ENDPOINT.to_owned(),
             recovery_bind: None,
+            keys: paths::HERE.keys(ROLE),
+            curve: Curve::default(),
+            endpoint: Vec::new(),
             interval_ms: 1000,
             source: "auto".to_owned(),
             host: None,
@@ -127,6 +138,13 @@ impl Config {
         if let Err(error) = RecoveryBind::new(self.recovery_bind.as_deref(), &self.bind) {
             let allowed = format!("{error}, or `off`");
             return wrong("recovery_bind", &self.recovery_bind.as_deref().unwrap_or_default(), &allowed);
+        }
+        if !self.keys.is_absolute() {
+            return wrong("keys", &self.keys.display(), "an absolute path");
+        }
+        let recovery_is_off = self.recovery_bind.as_deref() == Some("off");
+        if let Err((name, error)) = endpoints::check(&self.endpoint, recovery_is_off) {
+            return wrong(&format!("{} of the endpoint {name:?}", error.key), &error.value, &error.allowed);
         }
         if let Err(error) = self.ring.check() {
             return wrong(&format!("ring.{}", error.key), &error.value, &error.allowed);

@@ -17,7 +17,7 @@
 //! | generator, what it keeps on disk ([`spool::Limits`]) | 1 GiB, 24 hours | the oldest segments go |
 //! | generator, on its way to the disk | [`spool::QUEUE_FRAMES`] frames | left out of the spool, counted |
 //! | generator, per subscriber (crate zeromq) | 100,000 frames, while its connection takes anything | new frames are dropped for this subscriber; it asks for them |
-//! | generator, answers ([`recover::Bounds`]) | 8 MiB a client, 64 MiB in all | requests wait, or are ignored |
+//! | generator, answers ([`recover::Bounds`]) | 8 MiB a client, 64 MiB in all, 16 MiB more an endpoint of some zones | requests wait, or are ignored |
 //! | subscriber, all endpoints together | [`subscribe::QUEUE_FRAMES`] frames | reading pauses: the generator's queue takes over |
 //! | subscriber, frames that wait for earlier ones ([`order::Options`]) | 64 MiB | newcomers are let go, and asked for again |
 //!

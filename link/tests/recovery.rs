@@ -50,7 +50,6 @@ struct Lossy {
 impl Lossy {
     async fn new(bounds: Bounds) -> Self {
         let kept = Arc::new(Kept::new("h1".into(), 7, Ring::new(ring::Limits::default()), None));
-        let kept = Arc::new(Kept::new("h1".into(), 7, Ring::new(ring::Limits::default()), None));
         let server = Server::bind(ANY, &Admission::Open, Scope::Everything, Arc::clone(&kept), bounds).await.unwrap();
         let mut sealer = Sealer::new(identity());
         sealer.announce_recovery(address_and_port(server.endpoint()).unwrap().1, &[]);

@@ -6,6 +6,9 @@
 //! Secrets are overwritten when they are dropped, and no `Debug` shows them. The copies that a socket works with
 //! are overwritten as well (omq-proto's `CurveSecretKey`).
 
+pub mod command;
+pub mod files;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;

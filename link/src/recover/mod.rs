@@ -45,6 +45,20 @@ pub struct Bounds {
     pub clients: usize,
 }
 
+impl Bounds {
+    /// Of an endpoint of some zones: a quarter, so that many of them are no more than a few of those that speak of all.
+    pub fn scoped() -> Self {
+        let all = Bounds::default();
+        Bounds {
+            bytes_per_s: all.total_bytes_per_s / 4.0,
+            total_bytes_per_s: all.total_bytes_per_s / 4.0,
+            total_waiting_bytes: all.total_waiting_bytes / 4,
+            clients: all.clients / 4,
+            ..all
+        }
+    }
+}
+
 impl Default for Bounds {
     fn default() -> Self {
         Bounds {

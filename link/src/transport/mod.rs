@@ -47,6 +47,13 @@ pub enum Admission {
     },
 }
 
+impl Admission {
+    /// Whether it is encrypted.
+    pub fn is_curve(&self) -> bool {
+        matches!(self, Admission::Curve { .. })
+    }
+}
+
 /// How an endpoint is spoken to that somebody else has bound.
 #[derive(Debug, Clone, Default)]
 pub enum Credentials {
@@ -297,6 +304,11 @@ fn give_up_stuck(_: &TcpListener) -> std::io::Result<()> {
 /// Says what an endpoint looks like.
 pub fn check_endpoint(endpoint: &str) -> Result<(), LinkError> {
     address_and_port(endpoint).map(drop)
+}
+
+/// Whether only this host can reach what is bound there.
+pub fn is_loopback(endpoint: &str) -> bool {
+    ["tcp://127.", "tcp://[::1]:", "tcp://localhost:"].iter().any(|start| endpoint.starts_with(start))
 }
 
 /// The two parts of an endpoint: `tcp://ADDRESS` and the port.

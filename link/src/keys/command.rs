@@ -1,0 +1,333 @@
+//! The subcommand `keys`, of every program: makes, shows, trusts and revokes keys.
+//!
+//! A generator lets in keys by a name ([`GeneratorKeys`]); a collector knows the key of each generator by its endpoint
+//! ([`CollectorKeys`]). Both are files ([`files`](super::files)), and a program that runs reads them again when it is told to.
+
+use std::io::Write;
+use std::path::Path;
+
+use clap::{Args, Subcommand, ValueEnum};
+use serde_json::{Value, json};
+
+use super::PublicKey;
+use super::files::{Entry, Folder, Keyring, KeysError, check_name, place};
+use crate::exit::Usage;
+use crate::transport::check_endpoint;
+
+/// `keys` of a generator.
+#[derive(Debug, Clone, Subcommand)]
+pub enum GeneratorKeys {
+    /// Make this generator's key pair, and print the public key
+    New(New),
+    /// Print the public key, and who may subscribe
+    Show(Show),
+    /// Let somebody subscribe who has this key
+    Authorize(Authorize),
+    /// Let somebody subscribe no more
+    Revoke(Revoke),
+}
+
+/// `keys` of a collector.
+#[derive(Debug, Clone, Subcommand)]
+pub enum CollectorKeys {
+    /// Make this collector's key pair, and print the public key
+    New(New),
+    /// Print the public key, and the generators that are known
+    Show(Show),
+    /// Trust the generator at an endpoint to have this key; makes our own pair where there is none
+    Authorize(Know),
+    /// Forget the key of a generator
+    Revoke(Forget),
+}
+
+/// What `new` takes.
+#[derive(Debug, Clone, Args)]
+pub struct New {
+    /// What goes with the public key, for people [default: PROGRAM@HOST]
+    #[arg(long, value_name = "TEXT")]
+    pub comment: Option<String>,
+    /// How to print
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub format: Format,
+}
+
+/// What `show` takes.
+#[derive(Debug, Clone, Args)]
+pub struct Show {
+    /// How to print
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub format: Format,
+}
+
+/// What `authorize` of a generator takes.
+#[derive(Debug, Clone, Args)]
+pub struct Authorize {
+    /// The public key, in single quotes; or a file that holds it; or - for standard input
+    #[arg(value_name = "KEY|FILE", allow_hyphen_values = true)]
+    pub key: String,
+    /// Whose it is: the name to revoke it by
+    #[arg(long, value_name = "NAME")]
+    pub name: String,
+    /// The endpoint where it is let in, by its name in the configuration [default: `bind`]
+    #[arg(long, value_name = "NAME")]
+    pub endpoint: Option<String>,
+    /// What goes with it, for people [default: what the file says]
+    #[arg(long, value_name = "TEXT")]
+    pub comment: Option<String>,
+    /// How to print
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub format: Format,
+}
+
+/// What `revoke` of a generator takes.
+#[derive(Debug, Clone, Args)]
+pub struct Revoke {
+    /// The name, or the key itself
+    #[arg(value_name = "NAME|KEY", allow_hyphen_values = true)]
+    pub who: String,
+    /// Only at this endpoint, by its name in the configuration [default: wherever it is let in]
+    #[arg(long, value_name = "NAME")]
+    pub endpoint: Option<String>,
+    /// How to print
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub format: Format,
+}
+
+/// What `authorize` of a collector takes.
+#[derive(Debug, Clone, Args)]
+pub struct Know {
+    /// Where the generator is, written as in `connect`
+    #[arg(value_name = "tcp://HOST:PORT")]
+    pub endpoint: String,
+    /// Its public key, in single quotes; or a file that holds it; or - for standard input
+    #[arg(value_name = "KEY|FILE", allow_hyphen_values = true)]
+    pub key: String,
+    /// What goes with it, for people [default: what the file says]
+    #[arg(long, value_name = "TEXT")]
+    pub comment: Option<String>,
+    /// How to print
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub format: Format,
+}
+
+/// What `revoke` of a collector takes.
+#[derive(Debug, Clone, Args)]
+pub struct Forget {
+    /// The endpoint, or the key itself
+    #[arg(value_name = "tcp://HOST:PORT|KEY", allow_hyphen_values = true)]
+    pub who: String,
+    /// How to print
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub format: Format,
+}
+
+/// How to print.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people
+    Text,
+    /// For programs: JSON
+    Json,
+}
+
+/// Why a command was not done.
+#[derive(Debug, thiserror::Error)]
+pub enum CommandError {
+    /// A file.
+    #[error(transparent)]
+    Keys(#[from] KeysError),
+    /// The command line.
+    #[error(transparent)]
+    Usage(#[from] Usage),
+}
+
+/// Whose keys: the role (`generator`, ...), and where they are.
+#[derive(Debug, Clone)]
+pub struct Owner<'a> {
+    /// Part of the names of its program and its files.
+    pub role: &'a str,
+    /// Its keys.
+    pub keyring: Keyring,
+}
+
+impl Owner<'_> {
+    /// Does what a generator was asked.
+    ///
+    /// # Errors
+    /// Where a file is wrong or cannot be written, or nobody is called that.
+    pub fn generator(&self, command: &GeneratorKeys, out: &mut impl Write) -> Result<(), CommandError> {
+        match command {
+            GeneratorKeys::New(new) => self.new_pair(new, out),
+            GeneratorKeys::Show(show) => self.show("authorized", self.keyring.all_authorized()?, show.format, out),
+            GeneratorKeys::Authorize(Authorize { key, name, endpoint, comment, format }) => {
+                endpoint.as_deref().map_or(Ok(()), check_name)?;
+                let entry = given(key, comment.as_deref())?;
+                let path = self.keyring.authorized(endpoint.as_deref()).put(name, &entry)?;
+                let place = endpoint.as_deref().map_or(String::new(), |endpoint| format!(" at {endpoint}"));
+                self.say(*format, out, &[&path], &format!("{name} may subscribe{place}: {}", entry.key));
+                Ok(())
+            }
+            GeneratorKeys::Revoke(Revoke { who, endpoint, format }) => {
+                endpoint.as_deref().map_or(Ok(()), check_name)?;
+                let lists = match endpoint {
+                    Some(_) => vec![self.keyring.authorized(endpoint.as_deref())],
+                    None => self.keyring.all_authorized()?.into_iter().map(|(_, list)| list).collect(),
+                };
+                self.remove(&lists, who, who, *format, out)
+            }
+        }
+    }
+
+    /// Does what a collector was asked.
+    ///
+    /// # Errors
+    /// Where a file is wrong or cannot be written, or nobody is known there.
+    pub fn collector(&self, command: &CollectorKeys, out: &mut impl Write) -> Result<(), CommandError> {
+        match command {
+            CollectorKeys::New(new) => self.new_pair(new, out),
+            CollectorKeys::Show(show) => self.show("known", vec![(None, self.keyring.known())], show.format, out),
+            CollectorKeys::Authorize(Know { endpoint, key, comment, format }) => {
+                check_endpoint(endpoint).map_err(|error| Usage(error.to_string()))?;
+                let entry = given(key, comment.as_deref())?;
+                let pair = match self.keyring.pair()? {
+                    Some(pair) => pair,
+                    None => self.keyring.make_pair(&self.comment())?,
+                };
+                let path = self.keyring.known().put(&place(endpoint), &entry)?;
+                let said = format!(
+                    "{endpoint} is spoken to with CURVE, and only if it has the key {}\nour public key, to be authorized there: {}",
+                    entry.key,
+                    pair.public()
+                );
+                self.say(*format, out, &[&path], &said);
+                Ok(())
+            }
+            CollectorKeys::Revoke(Forget { who, format }) => {
+                self.remove(&[self.keyring.known()], who, &place(who), *format, out)
+            }
+        }
+    }
+
+    fn comment(&self) -> String {
+        format!("zonescope-{}@{}", self.role, rustix::system::uname().nodename().to_string_lossy())
+    }
+
+    fn new_pair(&self, new: &New, out: &mut impl Write) -> Result<(), CommandError> {
+        let comment = new.comment.clone().unwrap_or_else(|| self.comment());
+        one_line(&comment)?;
+        let public = self.keyring.make_pair(&comment)?.public();
+        match new.format {
+            // The key and nothing else: it is given to other commands.
+            Format::Text => print(out, &format!("{public}\n")),
+            Format::Json => print(out, &format!("{}\n", self.as_json(Some(public)))),
+        }
+        Ok(())
+    }
+
+    /// Prints our public key, and these lists of others: `what` they are, each with the endpoint that it is of.
+    fn show(
+        &self,
+        what: &str,
+        lists: Vec<(Option<String>, Folder)>,
+        format: Format,
+        out: &mut impl Write,
+    ) -> Result<(), CommandError> {
+        let public = self.keyring.pair()?.map(|pair| pair.public());
+        let mut keys = Vec::new();
+        for (endpoint, folder) in lists {
+            let listed = folder.read()?;
+            if let Some(problem) = listed.problems.into_iter().next() {
+                return Err(problem.into());
+            }
+            keys.extend(listed.keys.into_iter().map(|(name, entry)| (endpoint.clone(), name, entry)));
+        }
+        if format == Format::Json {
+            let mut all = self.as_json(public);
+            all[what] = keys.iter().map(|(endpoint, name, Entry { key, comment })| {
+                json!({ "endpoint": endpoint, "name": name, "key": key.to_string(), "comment": comment })
+            }).collect();
+            print(out, &format!("{all}\n"));
+            return Ok(());
+        }
+        let public = public.map_or("none: `keys new` makes one".to_owned(), |key| key.to_string());
+        let mut text = format!("public key  {public}\nfiles       {}\n", self.keyring.directory().display());
+        for (endpoint, name, Entry { key, comment }) in keys {
+            let at = endpoint.map_or(String::new(), |endpoint| format!(" at {endpoint}"));
+            text += format!("{what:<10}  {key}  {name}{at}  {comment}").trim_end();
+            text += "\n";
+        }
+        print(out, &text);
+        Ok(())
+    }
+
+    fn as_json(&self, public: Option<PublicKey>) -> Value {
+        json!({ "public": public.map(|key| key.to_string()), "directory": self.keyring.directory() })
+    }
+
+    fn remove(
+        &self,
+        lists: &[Folder],
+        who: &str,
+        name: &str,
+        format: Format,
+        out: &mut impl Write,
+    ) -> Result<(), CommandError> {
+        let mut removed = Vec::new();
+        for list in lists {
+            let names: Vec<String> = match who.parse::<PublicKey>() {
+                Ok(key) => list.read()?.keys.into_iter().filter(|(_, e)| e.key == key).map(|(name, _)| name).collect(),
+                Err(_) => vec![name.to_owned()],
+            };
+            for name in names {
+                if list.remove(&name)? {
+                    removed.push(list.path().join(name));
+                }
+            }
+        }
+        if removed.is_empty() {
+            return Err(Usage(format!("there is no key of {who}: `keys show` lists them")).into());
+        }
+        let paths: Vec<&Path> = removed.iter().map(AsRef::as_ref).collect();
+        let said: Vec<_> = paths.iter().map(|path| format!("removed {}", path.display())).collect();
+        self.say(format, out, &paths, &said.join("\n"));
+        Ok(())
+    }
+
+    /// What was done, and how a program that runs learns of it.
+    fn say(&self, format: Format, out: &mut impl Write, paths: &[impl AsRef<Path>], said: &str) {
+        let next = format!(
+            "if it runs, tell it: systemctl reload zonescope-{0}, svcadm refresh zonescope/{0}, or send it SIGHUP",
+            self.role
+        );
+        match format {
+            Format::Text => print(out, &format!("{said}\n{next}\n")),
+            Format::Json => {
+                let files: Vec<&Path> = paths.iter().map(AsRef::as_ref).collect();
+                print(out, &format!("{}\n", json!({ "files": files, "done": said, "next": next })));
+            }
+        }
+    }
+}
+
+fn given(key: &str, comment: Option<&str>) -> Result<Entry, CommandError> {
+    let mut entry = Entry::given(key).map_err(|error| {
+        Usage(format!("{error}; a key goes in single quotes, since shells read its $, & and < as their own"))
+    })?;
+    if let Some(comment) = comment {
+        one_line(comment)?;
+        comment.clone_into(&mut entry.comment);
+    }
+    Ok(entry)
+}
+
+fn one_line(comment: &str) -> Result<(), Usage> {
+    match comment.chars().any(char::is_control) || comment.len() > 1024 {
+        true => Err(Usage("a comment is one line of at most 1024 bytes".to_owned())),
+        false => Ok(()),
+    }
+}
+
+/// Whoever reads may stop: what was done is done.
+fn print(out: &mut impl Write, text: &str) {
+    let _ = out.write_all(text.as_bytes());
+}
