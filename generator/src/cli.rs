@@ -80,9 +80,9 @@ pub enum Command {
     /// Make, show, authorize and revoke the keys of those who may subscribe
     #[command(after_help = KEYS_HELP)]
     Keys {
-        /// What every command takes.
-        #[command(flatten)]
-        common: Common,
+        /// Configuration file (TOML), which says where the keys are [default: as of `run`]
+        #[arg(long, value_name = "FILE", global = true)]
+        config: Option<PathBuf>,
         /// What to do with them
         #[command(subcommand)]
         command: GeneratorKeys,

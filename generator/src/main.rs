@@ -37,8 +37,8 @@ fn execute(cli: Cli) -> anyhow::Result<()> {
             record::record(&Config::load(&arguments.common)?.with_source(&arguments.source), &arguments)
         }
         Command::Doctor(arguments) => doctor::doctor(&Config::load(&arguments.common)?, &arguments),
-        Command::Keys { common, command } => {
-            let keyring = Keyring::at(Config::load(&common)?.keys);
+        Command::Keys { config, command } => {
+            let keyring = Keyring::at(Config::load(&cli::Common { config })?.keys);
             Ok(Owner { role: cli::ROLE, keyring }.generator(&command, &mut std::io::stdout().lock())?)
         }
         Command::Dtrace { command } => programs::execute(&command),

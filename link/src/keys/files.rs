@@ -476,7 +476,7 @@ fn make_directory(path: &Path) -> Result<(), KeysError> {
     if let Some(parent) = path.parent() {
         DirBuilder::new().recursive(true).mode(0o755).create(parent).map_err(failed("make", parent))?;
     }
-    DirBuilder::new().mode(0o750).create(path).map_err(failed("make", path))?;
+    DirBuilder::new().mode(0o755).create(path).map_err(failed("make", path))?;
     let made = File::open(path).map_err(failed("look at", path))?;
     give_to_owner_of_parent(&made, path)
 }
@@ -536,7 +536,7 @@ mod tests {
         assert!(keys.pair().unwrap().is_none());
         let made = keys.make_pair("me@here").unwrap();
         assert_eq!(keys.pair().unwrap().unwrap().public(), made.public());
-        assert_eq!((mode(&keys.secret()), mode(&keys.public()), mode(keys.directory())), (0o600, 0o644, 0o750));
+        assert_eq!((mode(&keys.secret()), mode(&keys.public()), mode(keys.directory())), (0o600, 0o644, 0o755));
         let public = fs::read_to_string(keys.public()).unwrap();
         assert_eq!(public, format!("{} me@here\n", made.public()));
         assert!(!public.contains(made.secret_text().as_str()));
