@@ -137,6 +137,8 @@ async fn complete_and_nothing_else(admission: Admission, credentials: Credential
 #[tokio::test(flavor = "multi_thread")]
 async fn a_tenants_collector_is_complete_and_has_nothing_else() {
     complete_and_nothing_else(Admission::Open, Credentials::None).await;
+    let (admission, credentials) = curve();
+    complete_and_nothing_else(admission, credentials).await;
 }
 
 async fn ask(inquiry: &mut Inquiry, epoch: u64, zones: &[&str]) -> v1::RecoveryReply {
@@ -207,4 +209,6 @@ async fn hostile(admission: Admission, credentials: Credentials) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hostile_subscriber_that_asks_for_everything_learns_of_its_own_zones_alone() {
     hostile(Admission::Open, Credentials::None).await;
+    let (admission, credentials) = curve();
+    hostile(admission, credentials).await;
 }

@@ -195,9 +195,11 @@ impl Owner<'_> {
                 };
                 let path = self.keyring.known().put(&place(endpoint), &entry)?;
                 let said = format!(
-                    "{endpoint} is spoken to with CURVE, and only if it has the key {}\nour public key, to be authorized there: {}",
+                    "{endpoint} is spoken to encrypted, and only if it has the key {}\n\
+                     there, let us in: zonescope-generator keys authorize '{}' --name {}",
                     entry.key,
-                    pair.public()
+                    pair.public(),
+                    node_name(),
                 );
                 self.say(*format, out, &[&path], &said);
                 Ok(())
@@ -209,7 +211,7 @@ impl Owner<'_> {
     }
 
     fn comment(&self) -> String {
-        format!("zonescope-{}@{}", self.role, rustix::system::uname().nodename().to_string_lossy())
+        format!("zonescope-{}@{}", self.role, node_name())
     }
 
     fn new_pair(&self, new: &New, out: &mut impl Write) -> Result<(), CommandError> {
@@ -303,10 +305,17 @@ impl Owner<'_> {
             Format::Text => print(out, &format!("{said}\n{next}\n")),
             Format::Json => {
                 let files: Vec<&Path> = paths.iter().map(AsRef::as_ref).collect();
-                print(out, &format!("{}\n", json!({ "files": files, "done": said, "next": next })));
+                let public = self.keyring.pair().ok().flatten().map(|pair| pair.public());
+                let mut all = self.as_json(public);
+                (all["files"], all["done"], all["next"]) = (json!(files), json!(said), json!(next));
+                print(out, &format!("{all}\n"));
             }
         }
     }
+}
+
+fn node_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
 fn given(key: &str, comment: Option<&str>) -> Result<Entry, CommandError> {

@@ -14,8 +14,8 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use omq_tokio::proto::z85;
-use omq_tokio::{CurveKeypair, CurveSecretKey};
+use omq_proto::proto::z85;
+use omq_proto::{CurveKeypair, CurvePublicKey, CurveSecretKey};
 use tokio::sync::watch;
 use zeroize::Zeroizing;
 
@@ -46,9 +46,9 @@ impl PublicKey {
         PublicKey(bytes)
     }
 
-    /// As CURVE carries it.
-    pub(crate) fn as_bytes(&self) -> &[u8; KEY_BYTES] {
-        &self.0
+    /// For a socket.
+    pub(crate) fn for_codec(&self) -> CurvePublicKey {
+        CurvePublicKey::from_bytes(self.0)
     }
 }
 
@@ -106,9 +106,9 @@ impl Pair {
         Zeroizing::new(z85::encode(self.secret.as_slice()).unwrap_or_default())
     }
 
-    /// For a socket.
-    pub(crate) fn secret(&self) -> &[u8; KEY_BYTES] {
-        &self.secret
+    /// For a socket. Overwritten when dropped, as this is.
+    pub(crate) fn for_codec(&self) -> CurveKeypair {
+        CurveKeypair { public: self.public.for_codec(), secret: CurveSecretKey::from_bytes(*self.secret) }
     }
 }
 
@@ -191,7 +191,7 @@ mod tests {
         let pair = Pair::generate();
         assert_eq!(pair.public().to_string().parse(), Ok(pair.public()));
         let again = Pair::from_secret_text(&pair.secret_text()).unwrap();
-        assert_eq!((again.public(), again.secret()), (pair.public(), pair.secret()));
+        assert_eq!((again.public(), again.secret_text()), (pair.public(), pair.secret_text()));
         assert_ne!(Pair::generate().public(), pair.public());
     }
 
