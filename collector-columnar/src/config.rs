@@ -210,6 +210,8 @@ mod tests {
             ("connect = [\"localhost\"]", ["connect", "localhost", "tcp://"]),
             ("zones = [\"a/b\"]", ["zones", "a/b", "cannot hold '/'"]),
             ("log_format = \"xml\"", ["log_format", "xml", "text or json"]),
+            ("curve = \"off\"", ["curve", "off", "auto or required"]),
+            ("keys = \"keys\"", ["keys", "keys", "an absolute path"]),
             ("root_dir = \"/x\"", ["line 1", "root_dir", "`root`"]),
         ] {
             let error = load_text(text, RunArguments::default()).unwrap_err().0;

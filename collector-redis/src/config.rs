@@ -313,6 +313,9 @@ mod tests {
             ("cluster = true\nsentinel = \"m\"", ["cluster", "true", "sentinel"]),
             ("tls_cert = \"/nonexistent\"", ["tls_cert", "/nonexistent", "No such file"]),
             ("password_file = \"/nonexistent\"", ["password_file", "/nonexistent", "No such file"]),
+            ("curve = \"off\"", ["curve", "off", "auto or required"]),
+            ("curve = \"on\"", ["line 1", "on", "`required`"]),
+            ("keys = \"keys\"", ["keys", "keys", "an absolute path"]),
             ("colour = 1", ["line 1", "colour", "`prefix`"]),
         ] {
             let wrong = load_text(text, 0o600, RunArguments::default()).unwrap_err().0;

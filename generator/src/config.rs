@@ -222,6 +222,27 @@ mod tests {
     }
 
     #[test]
+    fn a_mistake_in_an_endpoint_names_the_endpoint_the_key_and_what_is_allowed() {
+        let load = |text: &str| {
+            let file = tempfile::NamedTempFile::new().unwrap();
+            std::fs::write(file.path(), text).unwrap();
+            Config::load(&Common { config: Some(file.path().to_owned()) })
+        };
+        let endpoint = "[[endpoint]]\nname = \"acme\"\nbind = \"tcp://10.0.0.5:7221\"\n";
+        assert_eq!(load(&format!("{endpoint}zones = [\"acme-*\"]")).unwrap().endpoint[0].zones, ["acme-*"]);
+        for (text, parts) in [
+            (endpoint.to_owned(), ["acme", "zones = []", "at least one zone"]),
+            (format!("{endpoint}zones = [\"[z-a]\"]"), ["acme", "zones", "invalid range"]),
+            (format!("{endpoint}zone = \"web1\""), ["line 4", "unknown field", "`zones`"]),
+            ("curve = \"on\"".to_owned(), ["line 1", "on", "`required`"]),
+            ("keys = \"keys\"".to_owned(), ["keys", "keys", "an absolute path"]),
+        ] {
+            let error = load(&text).unwrap_err().0;
+            assert!(parts.iter().all(|part| error.contains(part)), "{text}: {error}");
+        }
+    }
+
+    #[test]
     fn a_wrong_value_names_the_key_and_what_is_allowed() {
         let arguments = RunArguments { interval_ms: Some(5), ..RunArguments::default() };
         let error = Config::default().with(&arguments).unwrap_err().0;

@@ -115,5 +115,6 @@ async fn subscribe(
     resume.retain(|topic, _| {
         zones.is_empty() || topic.zone.is_empty() || zones.iter().any(|zone| zone.as_str() == topic.zone)
     });
-    Subscriber::connect(SubscriberOptions { endpoints, credentials, zones, resume, ..SubscriberOptions::default() }).await
+    Subscriber::connect(SubscriberOptions { endpoints, credentials, zones, resume, ..SubscriberOptions::default() })
+        .await
 }

@@ -340,3 +340,113 @@ fn one_line(comment: &str) -> Result<(), Usage> {
 fn print(out: &mut impl Write, text: &str) {
     let _ = out.write_all(text.as_bytes());
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::keys::Pair;
+
+    #[derive(Parser)]
+    struct Generator {
+        #[command(subcommand)]
+        command: GeneratorKeys,
+    }
+
+    #[derive(Parser)]
+    struct Collector {
+        #[command(subcommand)]
+        command: CollectorKeys,
+    }
+
+    /// An owner whose keys go with the test.
+    fn owner() -> (tempfile::TempDir, Owner<'static>) {
+        let directory = tempfile::tempdir().unwrap();
+        let keyring = Keyring::at(directory.path().join("keys"));
+        (directory, Owner { role: "test", keyring })
+    }
+
+    fn generator(owner: &Owner<'_>, typed: &[&str]) -> Result<String, CommandError> {
+        let mut out = Vec::new();
+        let command = Generator::try_parse_from([&["keys"], typed].concat()).unwrap().command;
+        owner.generator(&command, &mut out).map(|()| String::from_utf8(out).unwrap())
+    }
+
+    fn collector(owner: &Owner<'_>, typed: &[&str]) -> Result<String, CommandError> {
+        let mut out = Vec::new();
+        let command = Collector::try_parse_from([&["keys"], typed].concat()).unwrap().command;
+        owner.collector(&command, &mut out).map(|()| String::from_utf8(out).unwrap())
+    }
+
+    #[test]
+    fn new_prints_the_public_key_alone_and_show_who_is_authorized() {
+        let (_directory, owner) = owner();
+        let public = generator(&owner, &["new"]).unwrap();
+        assert_eq!(public.trim().parse(), Ok(owner.keyring.pair().unwrap().unwrap().public()));
+        let key = Pair::generate().public().to_string();
+        generator(&owner, &["authorize", &key, "--name", "store", "--comment", "of ops"]).unwrap();
+        generator(&owner, &["authorize", &key, "--name", "t1", "--endpoint", "acme"]).unwrap();
+        let shown = generator(&owner, &["show"]).unwrap();
+        assert!(shown.contains(public.trim()), "{shown}");
+        assert!(shown.contains(&format!("authorized  {key}  store  of ops\n")), "{shown}");
+        assert!(shown.contains(&format!("authorized  {key}  t1 at acme\n")), "{shown}");
+        let json: Value = serde_json::from_str(&generator(&owner, &["show", "--format", "json"]).unwrap()).unwrap();
+        assert_eq!(json["public"], public.trim());
+        let expected = json!({ "endpoint": "acme", "name": "t1", "key": key, "comment": "" });
+        assert_eq!(json["authorized"][1], expected);
+    }
+
+    #[test]
+    fn a_key_is_revoked_wherever_it_is_let_in_and_a_name_too() {
+        let (_directory, owner) = owner();
+        let (one, two) = (Pair::generate().public().to_string(), Pair::generate().public().to_string());
+        for (key, name, more) in [(&one, "a", &[][..]), (&one, "b", &["--endpoint", "acme"]), (&two, "b", &[])] {
+            generator(&owner, &[&["authorize", key, "--name", name], more].concat()).unwrap();
+        }
+        let said = generator(&owner, &["revoke", &one]).unwrap();
+        assert!(said.matches("removed ").count() == 2 && said.contains("SIGHUP"), "{said}");
+        assert_eq!(owner.keyring.authorized(None).read().unwrap().keys.len(), 1);
+        assert!(matches!(generator(&owner, &["revoke", "b", "--endpoint", "acme"]), Err(CommandError::Usage(_))));
+        generator(&owner, &["revoke", "b"]).unwrap();
+        assert!(owner.keyring.authorized(None).read().unwrap().keys.is_empty());
+    }
+
+    #[test]
+    fn a_collector_makes_its_pair_when_it_first_trusts_and_forgets_by_endpoint_or_key() {
+        let (_directory, owner) = owner();
+        let key = Pair::generate().public().to_string();
+        let said = collector(&owner, &["authorize", "tcp://Alpha:7211", &key]).unwrap();
+        let ours = owner.keyring.pair().unwrap().unwrap().public().to_string();
+        assert!(said.contains(&format!("keys authorize '{ours}'")), "{said}");
+        assert!(owner.keyring.known().read().unwrap().keys.contains_key("alpha:7211"));
+        collector(&owner, &["revoke", "tcp://ALPHA:7211"]).unwrap();
+        collector(&owner, &["authorize", "tcp://alpha:7211", &key]).unwrap();
+        collector(&owner, &["revoke", &key]).unwrap();
+        assert!(owner.keyring.known().read().unwrap().keys.is_empty());
+        assert!(matches!(collector(&owner, &["authorize", "alpha", &key]), Err(CommandError::Usage(_))));
+    }
+
+    #[test]
+    fn what_is_no_key_teaches_to_quote_it() {
+        let (_directory, owner) = owner();
+        // As a shell leaves it that has read `$w` as a variable of its own.
+        let said = generator(&owner, &["authorize", "Yne@-vo<fVvi", "--name", "x"]).unwrap_err().to_string();
+        assert!(said.contains("single quotes"), "{said}");
+        let key = Pair::generate().public().to_string();
+        let two_lines = generator(&owner, &["authorize", &key, "--name", "x", "--comment", "a\nb"]);
+        assert!(matches!(two_lines, Err(CommandError::Usage(_))));
+    }
+
+    #[test]
+    fn a_key_that_begins_like_an_option_is_a_key() {
+        for start in ["-", "--", "-0"] {
+            let key = format!("{start:0<40}");
+            let (_directory, owner) = owner();
+            generator(&owner, &["authorize", &key, "--name", "x"]).unwrap();
+            generator(&owner, &["authorize", "--name", "y", &key]).unwrap();
+            generator(&owner, &["revoke", &key]).unwrap();
+            collector(&owner, &["authorize", "tcp://a:1", &key]).unwrap();
+        }
+    }
+}
