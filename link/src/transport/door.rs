@@ -37,9 +37,6 @@ use crate::keys::PublicKey;
 /// When the system has no file for one more connection, so long until the next try.
 const NO_FILES: Duration = Duration::from_millis(100);
 
-/// How often is looked whether a peer takes what waits for it.
-const LOOK_EVERY: Duration = Duration::from_secs(5);
-
 /// What was turned away is logged once in this time, if there was anything.
 const COMPLAIN_EVERY: Duration = Duration::from_secs(60);
 
@@ -98,6 +95,18 @@ impl Door {
         largest: usize,
         desk: Desk,
     ) -> Result<Self, LinkError> {
+        Self::open_for(STUCK, endpoint, admission, socket_type, largest, desk)
+    }
+
+    /// The same, with another patience than [`STUCK`].
+    fn open_for(
+        patience: Duration,
+        endpoint: &str,
+        admission: &Admission,
+        socket_type: SocketType,
+        largest: usize,
+        desk: Desk,
+    ) -> Result<Self, LinkError> {
         let (listener, endpoint) = listen(endpoint)?;
         let (outboxes, refusals) = (Outboxes::default(), Arc::new(Refusals::default()));
         let porter = Porter {
@@ -107,6 +116,7 @@ impl Door {
                 Admission::Open => None,
                 Admission::Curve { authorised, .. } => Some(authorised.changes()),
             },
+            patience,
             desk,
             hall: Hall::default(),
             outboxes: outboxes.clone(),
@@ -153,6 +163,8 @@ struct Porter {
     endpoint: String,
     config: ConnectionConfig,
     authorised: Option<Authorised>,
+    /// How long a peer may take nothing.
+    patience: Duration,
     desk: Desk,
     hall: Hall,
     outboxes: Outboxes,
@@ -228,7 +240,7 @@ impl Porter {
     }
 
     async fn serve(&self, mut wire: Wire, connection: u64, open: Open) -> Result<(), Ended> {
-        let mut look = interval(LOOK_EVERY);
+        let mut look = interval(self.patience / 10);
         let mut batch = Vec::new();
         loop {
             while let Some(said) = wire.incoming() {
@@ -246,7 +258,7 @@ impl Porter {
                 turned = wire.turn() => turned.map_err(Ended::Peer)?,
                 () = open.outbox.filled(), if wire.room() => {}
                 now = look.tick() => {
-                    if wire.stalled(now).max(open.outbox.oldest(now)) >= STUCK {
+                    if wire.stalled(now).max(open.outbox.oldest(now)) >= self.patience {
                         return Err(Ended::Stuck);
                     }
                 }
@@ -355,6 +367,7 @@ impl Drop for Seat {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tally::Tally;
 
     fn address(n: usize) -> IpAddr {
         IpAddr::from([10, 0, (n / 256) as u8, (n % 256) as u8])
@@ -385,6 +398,46 @@ mod tests {
         assert_eq!(hall.guests().waiting.len(), MAX_HANDSHAKES);
         drop((crowd, one_more, others));
         assert!(hall.guests().waiting.is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_peer_that_takes_nothing_is_given_up_and_what_waits_for_it_is_freed() {
+        let socket_type = SocketType::Pub;
+        let door = Door::open_for(
+            Duration::from_secs(1),
+            "tcp://127.0.0.1:0",
+            &Admission::Open,
+            socket_type,
+            1024,
+            Desk::Subscriptions,
+        );
+        let door = door.unwrap();
+        let address = door.endpoint.trim_start_matches("tcp://");
+        let mut peer =
+            Wire::new(TcpStream::connect(address).await.unwrap(), ConnectionConfig::new(Role::Client, SocketType::Sub));
+        peer.handshake().await.unwrap();
+        peer.subscribe(b"").unwrap();
+        while peer.unsent() {
+            peer.turn().await.unwrap();
+        }
+        // From here on it takes nothing. So much does not fit into the sockets' buffers.
+        let tally = Tally::default();
+        let frame = tally.count(vec![0; 1 << 20]);
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        for _ in 0..100 {
+            door.outboxes.publish(&Bytes::from_static(b"web1/h1"), &frame);
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        drop(frame);
+        assert_eq!(tally.alive(), 1 << 20);
+        tokio::time::timeout(Duration::from_secs(20), async {
+            while tally.alive() > 0 {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        })
+        .await
+        .unwrap();
+        assert_eq!(door.refusals.counts().stuck, 1);
     }
 
     #[test]
