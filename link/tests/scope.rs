@@ -12,6 +12,7 @@ use bytes::Bytes;
 use zonescope_link::clock::SystemClock;
 use zonescope_link::keys::{Authorised, Pair};
 use zonescope_link::recover::Bounds;
+use zonescope_link::spool::Spool;
 use zonescope_link::transport::{Admission, Credentials, Inquiry, Subscription};
 use zonescope_link::{
     Event, Identity, Publisher, RecoveryOptions, Scope, ScopedOptions, Subscriber, SubscriberOptions, ring, spool,
@@ -162,6 +163,11 @@ async fn hostile(admission: Admission, credentials: Credentials) {
         earlier.tick().await;
     }
     tokio::task::block_in_place(|| drop(earlier));
+    // The task that serves recovery ends a moment later, and lets go of the spool.
+    let is_locked = || Spool::open(spool.path(), spool::Limits::default(), "h1", Arc::new(SystemClock)).is_err();
+    while is_locked() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
     let mut host = Host::start(1000, Some(spool.path()), admission).await;
     let (endpoint, recovery) = host.tenant();
 
