@@ -23,7 +23,7 @@ use crate::ring::{self, Ring};
 use crate::scope::{Scope, View};
 use crate::spool::{self, Spool};
 use crate::tally::Tally;
-use crate::transport::{Admission, Publication};
+use crate::transport::{Admission, Publication, Refused};
 
 /// A topic that was silent for so long, by the times of its frames, is announced no more. Longer than the ring reaches back by
 /// default, so that what can be recovered is announced.
@@ -434,6 +434,15 @@ impl Publisher {
     pub fn answered(&self) -> u64 {
         let servers = std::iter::once(&self.main).chain(&self.scoped).filter_map(|outlet| outlet.server.as_ref());
         servers.map(|server| server.tallies().answered.load(Relaxed)).sum()
+    }
+
+    /// What was turned away, of those who subscribe and of those who ask.
+    pub fn refused(&self) -> Refused {
+        let of = |outlet: &Outlet| {
+            let server = outlet.server.as_ref().map(Server::refused);
+            outlet.socket.refusals().counts() + server.unwrap_or_default()
+        };
+        self.scoped.iter().fold(of(&self.main), |all, outlet| all + of(outlet))
     }
 
     /// Frames that the spool left out, since the disk did not keep up or was full.

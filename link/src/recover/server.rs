@@ -16,7 +16,7 @@ use super::budget::{Budget, Verdict};
 use super::{Bounds, Kept};
 use crate::LinkError;
 use crate::scope::{Scope, View};
-use crate::transport::{Admission, Counter, address_and_port};
+use crate::transport::{Admission, Counter, Refusals, Refused, address_and_port};
 
 /// What is no request is logged once in this time.
 const COMPLAIN_EVERY: Duration = Duration::from_secs(60);
@@ -40,6 +40,7 @@ pub struct Server {
     endpoint: String,
     view: Arc<View>,
     tallies: Arc<Tallies>,
+    refusals: Arc<Refusals>,
     task: tokio::task::JoinHandle<()>,
 }
 
@@ -64,7 +65,7 @@ impl Server {
         let counter = Counter::bind(endpoint, admission).await?;
         let endpoint = counter.endpoint().to_owned();
         let view = Arc::new(View { scope, recovery_port: address_and_port(&endpoint)?.1 });
-        let tallies = Arc::new(Tallies::default());
+        let (tallies, refusals) = (Arc::new(Tallies::default()), counter.refusals());
         let clerk = Clerk {
             counter,
             kept,
@@ -74,7 +75,7 @@ impl Server {
             started: Instant::now(),
             complained: None,
         };
-        Ok(Server { endpoint, view, tallies, task: tokio::spawn(clerk.run()) })
+        Ok(Server { endpoint, view, tallies, refusals, task: tokio::spawn(clerk.run()) })
     }
 
     /// Where it listens.
@@ -90,6 +91,11 @@ impl Server {
     /// What happened.
     pub fn tallies(&self) -> &Tallies {
         &self.tallies
+    }
+
+    /// What it turned away.
+    pub fn refused(&self) -> Refused {
+        self.refusals.counts()
     }
 }
 
