@@ -77,9 +77,8 @@ Examples:
   zonescope-collector-columnar doctor --format json | jq '.checks[] | select(.verdict != \"ok\")'";
 
 const KEYS_HELP: &str = "\
-A generator whose key is known here is spoken to with CURVE, encrypted and only if it has that key, and never in plain; of one whose \
-key is not known nothing is believed silently: it is spoken to in plain, or with `curve = \"required\"` not at all. Three \
-commands switch encryption on:
+A generator whose key is known here is only spoken to encrypted (CURVE), and only if it has that key. No key is trusted silently. One \
+whose key is not known is spoken to in plain, or with `curve = \"required\"` not at all. Three commands switch encryption on:
   there  zonescope-generator keys new                                   prints ITS-KEY
   here   zonescope-collector-columnar keys authorize tcp://HOST:7211 'ITS-KEY'    prints OUR-KEY
   there  zonescope-generator keys authorize 'OUR-KEY' --name store
