@@ -60,17 +60,17 @@ Examples:
 const KEYS_HELP: &str = "\
 A generator whose key is known here is only spoken to encrypted (CURVE), and only if it has that key. No key is trusted silently. One \
 whose key is not known is spoken to in plain, or with `curve = \"required\"` not at all. Three commands switch encryption on:
-  there  zonescope-generator keys new                                   prints ITS-KEY
-  here   zonescope-collector-redis keys authorize tcp://HOST:7211 'ITS-KEY'    prints OUR-KEY
+  there  zonescope-generator keys new                                        prints ITS-KEY
+  here   zonescope-collector-redis keys authorize tcp://HOST:7211 'ITS-KEY'  prints OUR-KEY
   there  zonescope-generator keys authorize 'OUR-KEY' --name store
 and a restart of both. A key goes in single quotes: it may hold $, & and <. It is its own fingerprint.
 
-What is authorized or revoked while the collector runs counts when that is told to read its configuration again:
-systemctl reload zonescope-collector-redis, svcadm refresh zonescope/collector-redis, or SIGHUP.
+What is authorized or revoked while the collector runs counts when that is told to read its configuration again: systemctl \
+reload zonescope-collector-redis, svcadm refresh zonescope/collector-redis, or SIGHUP.
 
 Examples:
   zonescope-collector-redis keys show
-  ssh alpha zonescope-generator keys show --format json | jq -r .public | zonescope-collector-redis keys authorize tcp://alpha:7211 -
+  zonescope-collector-redis keys authorize tcp://alpha:7211 alpha.pub     a file that holds the key, or -
   zonescope-collector-redis keys revoke tcp://alpha:7211";
 
 /// Subscribes to generators, and keeps the live state and recent past of every zone in Redis.

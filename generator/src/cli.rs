@@ -36,18 +36,19 @@ Examples:
 
 const KEYS_HELP: &str = "\
 Encryption is on where this generator has a key pair (CURVE of ZeroMQ). Three commands switch it on:
-  here   zonescope-generator keys new                                   prints OUR-KEY
+  here   zonescope-generator keys new                                             prints OUR-KEY
   there  zonescope-collector-columnar keys authorize tcp://HOST:7211 'OUR-KEY'    prints ITS-KEY
   here   zonescope-generator keys authorize 'ITS-KEY' --name store
 and a restart of both. A key goes in single quotes: it may hold $, & and <. It is its own fingerprint.
 
-Who is authorized or revoked while the generator runs is let in or sent away when that is told to read its keys again:
-systemctl reload zonescope-generator, svcadm refresh zonescope/generator, or SIGHUP.
+Whoever is authorized or revoked while the generator runs is let in or sent away when that is told to read its keys \
+again: systemctl reload zonescope-generator, svcadm refresh zonescope/generator, or SIGHUP.
 
 Examples:
   zonescope-generator keys show
-  ssh store zonescope-collector-columnar keys show --format json | jq -r .public | zonescope-generator keys authorize - --name store
-  zonescope-generator keys authorize acme.pub --name acme-1 --endpoint acme      only what [[endpoint]] acme speaks of
+  zonescope-generator keys show --format json | jq -r .public
+  zonescope-generator keys authorize store.pub --name store       a file that holds the key, or -
+  zonescope-generator keys authorize 'KEY' --name m1 --endpoint acme       only at [[endpoint]] acme
   zonescope-generator keys revoke store
 ";
 
