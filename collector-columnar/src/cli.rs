@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
-use zonescope_link::keys::command::CollectorKeys;
+use zonescope_link::keys::arguments::CollectorKeys;
 
 use crate::commands::export::FileFormat;
 use crate::query::output::Format;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use zonescope_link::exit::Usage;
-use zonescope_link::keys::files::{Curve, Keyring};
+use zonescope_link::keys::keyring::{Curve, Keyring};
 use zonescope_link::{DEFAULT_ENDPOINT, config, log, paths, transport};
 use zonescope_proto::ZoneName;
 

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
-use zonescope_link::keys::command::GeneratorKeys;
+use zonescope_link::keys::arguments::GeneratorKeys;
 
 /// The program's role: part of its name, and of the names of its files.
 pub const ROLE: &str = "generator";

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 use zonescope_link::exit::Usage;
-use zonescope_link::keys::files::Curve;
+use zonescope_link::keys::keyring::Curve;
 use zonescope_link::{DEFAULT_ENDPOINT, config, log, paths, transport};
 
 use crate::cli::{Common, ROLE, RunArguments, SourceArguments, Speed};

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use zonescope_link::clock::{Clock, SystemClock};
 use zonescope_link::doctor::{self, Finding};
-use zonescope_link::keys::files::Keyring;
+use zonescope_link::keys::keyring::Keyring;
 use zonescope_link::spool;
 use zonescope_link::transport::{address_and_port, is_loopback};
 

@@ -2,7 +2,9 @@
 
 use serde::Deserialize;
 use zonescope_link::exit::Usage;
-use zonescope_link::keys::files::{Curve, Keyring, Watched, check_name};
+use zonescope_link::keys::files::check_name;
+use zonescope_link::keys::keyring::{Curve, Keyring};
+use zonescope_link::keys::watched::Watched;
 use zonescope_link::recover::Bounds;
 use zonescope_link::transport::{Admission, check_endpoint, is_loopback};
 use zonescope_link::{Scope, ScopedOptions};

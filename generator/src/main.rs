@@ -8,7 +8,7 @@ use zonescope_generator::config::Config;
 use zonescope_generator::endpoints::Doors;
 use zonescope_generator::{cli, doctor, once, programs, record, run};
 use zonescope_link::keys::command::Owner;
-use zonescope_link::keys::files::Keyring;
+use zonescope_link::keys::keyring::Keyring;
 use zonescope_link::{exit, log};
 
 fn main() -> ExitCode {

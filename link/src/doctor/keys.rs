@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::Finding;
-use crate::keys::files::{Curve, Keyring};
+use crate::keys::keyring::{Curve, Keyring};
 use crate::transport::{Admission, Credentials, is_loopback};
 
 /// What to do about an endpoint that is open.
@@ -74,7 +74,8 @@ mod tests {
     use super::*;
     use crate::doctor::Verdict;
     use crate::keys::Pair;
-    use crate::keys::files::{Entry, place};
+    use crate::keys::files::Entry;
+    use crate::keys::keyring::place;
 
     #[test]
     fn wrong_modes_are_found_and_what_is_open_is_said() {

@@ -6,8 +6,12 @@
 //! Secrets are overwritten when they are dropped, and no `Debug` shows them. The copies that a socket works with
 //! are overwritten as well (omq-proto's `CurveSecretKey`).
 
+pub mod arguments;
 pub mod command;
+pub mod error;
 pub mod files;
+pub mod keyring;
+pub mod watched;
 
 use std::collections::BTreeMap;
 use std::fmt;
