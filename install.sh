@@ -52,6 +52,8 @@ Options:
   --config FILE            install this configuration instead of the default one
   --bind ENDPOINT          generator: publish here [default: tcp://127.0.0.1:7211, which lets in nobody from outside]
   --connect ENDPOINT       collectors: subscribe to this generator; may be given more than once
+  --keys                   make a key pair where there is none, and print the public key (docs/KEYS.md): of a generator,
+                           it switches encryption on
   --build-in-zone NAME     SmartOS: build in this zone (name, alias or UUID), since the global zone has no compiler
   --dry-run                print each action, change nothing
   --help                   print this
@@ -86,7 +88,7 @@ change() {
 
 parse() {
     action=install role='' from='' sha256='' signed_by='' prefix='' config='' bind='' connect='' build_zone=''
-    dry_run=no purge=no seconds=''
+    dry_run=no purge=no keys=no seconds=''
     while [ $# -gt 0 ]; do
         case $1 in
             --*=*) p_name=${1%%=*} p_value=${1#*=}; shift; set -- "$p_name" "$p_value" "$@" ;;
@@ -112,6 +114,7 @@ parse() {
             --connect) connect="$connect $2"; shift ;;
             --build-in-zone) build_zone=$2; shift ;;
             --seconds) seconds=$2; shift ;;
+            --keys) keys=yes ;;
             --dry-run) dry_run=yes ;;
             --purge) purge=yes ;;
             *) wrong "what is $1?" ;;
@@ -136,6 +139,7 @@ parse() {
     [ -z "$config" ] || [ -r "$config" ] || wrong "--config $config: cannot be read"
     [ -z "$bind" ] || [ "$action" = install ] || wrong "--bind goes with installing"
     [ -z "$connect" ] || [ "$action" = install ] || wrong "--connect goes with installing"
+    [ "$keys" = no ] || [ "$action" = install ] || wrong "--keys goes with installing"
     [ -z "$signed_by" ] || [ -r "$signed_by" ] || wrong "--signed-by $signed_by: cannot be read"
 }
 

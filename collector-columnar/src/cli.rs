@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+use zonescope_link::keys::arguments::CollectorKeys;
 
 use crate::commands::export::FileFormat;
 use crate::query::output::Format;
@@ -75,6 +76,22 @@ Examples:
   zonescope-collector-columnar doctor
   zonescope-collector-columnar doctor --format json | jq '.checks[] | select(.verdict != \"ok\")'";
 
+const KEYS_HELP: &str = "\
+A generator whose key is known here is only spoken to encrypted (CURVE), and only if it has that key. No key is trusted silently. One \
+whose key is not known is spoken to in plain, or with `curve = \"required\"` not at all. Three commands switch encryption on:
+  there  zonescope-generator keys new                                           prints ITS-KEY
+  here   zonescope-collector-columnar keys authorize tcp://HOST:7211 'ITS-KEY'  prints OUR-KEY
+  there  zonescope-generator keys authorize 'OUR-KEY' --name store
+and a restart of both. A key goes in single quotes: it may hold $, & and <. It is its own fingerprint.
+
+What is authorized or revoked while the collector runs counts when that is told to read its configuration again: systemctl \
+reload zonescope-collector-columnar, svcadm refresh zonescope/collector-columnar, or SIGHUP.
+
+Examples:
+  zonescope-collector-columnar keys show
+  zonescope-collector-columnar keys authorize tcp://alpha:7211 alpha.pub     a file that holds the key, or -
+  zonescope-collector-columnar keys revoke tcp://alpha:7211";
+
 /// Subscribes to generators, keeps every frame in Parquet, and answers SQL.
 #[derive(Debug, Parser)]
 #[command(name = NAME, version, about, max_term_width = 120)]
@@ -106,6 +123,16 @@ pub enum Command {
     Doctor(DoctorArguments),
     /// Merge small files now, where no collector runs: one that runs does it by itself
     Compact(StoreArguments),
+    /// Make our keys, and trust those of generators
+    #[command(after_help = KEYS_HELP)]
+    Keys {
+        /// Configuration file (TOML), which says where the keys are [default: as of `run`]
+        #[arg(long, value_name = "FILE", global = true)]
+        config: Option<PathBuf>,
+        /// What to do with them
+        #[command(subcommand)]
+        command: CollectorKeys,
+    },
     /// Print completions for a shell
     Completions {
         /// Which shell
@@ -219,6 +246,9 @@ pub struct TopArguments {
     /// Generators to watch; may be given more than once
     #[arg(long, value_name = "tcp://HOST:PORT", value_delimiter = ',', default_value = zonescope_link::DEFAULT_ENDPOINT)]
     pub connect: Vec<String>,
+    /// Configuration file (TOML), which says where the keys are [default: as of `run`]
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
     /// End after so long
     #[arg(long, value_name = "N")]
     pub seconds: Option<u64>,

@@ -1,9 +1,12 @@
 //! The configuration of `run`: defaults, then the file, then the command line.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use zonescope_link::exit::Usage;
+use zonescope_link::keys::keyring::{Curve, Keyring};
+use zonescope_link::transport::Credentials;
 use zonescope_link::{DEFAULT_ENDPOINT, config, log, paths, transport};
 use zonescope_proto::ZoneName;
 
@@ -21,6 +24,10 @@ pub struct Config {
     pub connect: Vec<String>,
     /// Zones to take; empty for all.
     pub zones: Vec<String>,
+    /// Where our keys are, and those of generators that we know.
+    pub keys: Option<PathBuf>,
+    /// Whether all generators must be known: `auto` or `required`.
+    pub curve: Curve,
     /// Where to keep everything.
     pub root: Option<PathBuf>,
     /// Longest time a row waits to become Parquet.
@@ -42,6 +49,10 @@ pub struct Settings {
     pub endpoints: Vec<String>,
     /// Zones to take; empty for all.
     pub zones: Vec<ZoneName>,
+    /// Our keys, and those of generators that we know.
+    pub keys: Keyring,
+    /// Whether all generators must be known.
+    pub curve: Curve,
     /// Where to keep everything.
     pub root: PathBuf,
     /// How the store weighs memory, durability and the number of files.
@@ -50,6 +61,26 @@ pub struct Settings {
     pub retention: Retention,
     /// How log lines look.
     pub log_format: log::Format,
+}
+
+impl Settings {
+    /// How each generator is spoken to.
+    ///
+    /// # Errors
+    /// Where a key is missing that is needed, or one that is there cannot be used.
+    pub fn credentials(&self) -> Result<HashMap<String, Credentials>, Usage> {
+        self.keys.credentials(&self.endpoints, self.curve).map_err(|error| Usage(error.to_string()))
+    }
+}
+
+/// Where the keys are, and whether all generators must be known: as the named file says, or the default one.
+///
+/// # Errors
+/// Where the configuration is wrong.
+pub fn keys(file: Option<&Path>) -> Result<(Keyring, Curve), Usage> {
+    let path = file.map_or_else(|| paths::HERE.config(ROLE), Path::to_owned);
+    let written: Config = config::load(&path, file.is_some())?;
+    keyring(&written, &|key, value, allowed| config::wrong(&path, key, value, allowed))
 }
 
 /// Reads the file that is named, or the default one if it is there; lets the command line have the last word.
@@ -83,6 +114,8 @@ fn with(written: Config, arguments: &RunArguments) -> Config {
     Config {
         connect: list(connect, written.connect),
         zones: list(zone, written.zones),
+        keys: written.keys,
+        curve: written.curve,
         root: root.or(written.root),
         flush_interval: flush_interval.or(written.flush_interval),
         memory: memory.or(written.memory),
@@ -90,6 +123,18 @@ fn with(written: Config, arguments: &RunArguments) -> Config {
         max_bytes: max_bytes.or(written.max_bytes),
         log_format: log_format.or(written.log_format),
     }
+}
+
+fn keyring(config: &Config, wrong: Complain<'_>) -> Result<(Keyring, Curve), Usage> {
+    let keys = config.keys.clone().unwrap_or_else(|| paths::HERE.keys(ROLE));
+    if !keys.is_absolute() {
+        return Err(wrong("keys", &keys.display().to_string(), "an absolute path"));
+    }
+    if config.curve == Curve::Off {
+        let allowed = "auto or required: a generator whose key is known is never spoken to in plain";
+        return Err(wrong("curve", "\"off\"", allowed));
+    }
+    Ok((Keyring::at(keys), config.curve))
 }
 
 /// Says that the value of a key cannot be, and what is allowed.
@@ -124,9 +169,12 @@ fn settings(config: &Config, wrong: Complain<'_>) -> Result<Settings, Usage> {
             wrong("memory", &format!("{memory} bytes"), &format!("{} MiB or more", MEMORY_LEAST_BYTES >> 20))
         })?;
     }
+    let (keys, curve) = keyring(config, wrong)?;
     Ok(Settings {
         endpoints,
         zones: config.zones.iter().map(zone).collect::<Result<_, _>>()?,
+        keys,
+        curve,
         root: config.root.clone().unwrap_or_else(|| paths::HERE.data(ROLE)),
         store,
         retention: Retention { keep: time("keep", &config.keep)?, max_bytes: size("max_bytes", &config.max_bytes)? },
@@ -162,6 +210,8 @@ mod tests {
             ("connect = [\"localhost\"]", ["connect", "localhost", "tcp://"]),
             ("zones = [\"a/b\"]", ["zones", "a/b", "cannot hold '/'"]),
             ("log_format = \"xml\"", ["log_format", "xml", "text or json"]),
+            ("curve = \"off\"", ["curve", "off", "auto or required"]),
+            ("keys = \"keys\"", ["keys", "keys", "an absolute path"]),
             ("root_dir = \"/x\"", ["line 1", "root_dir", "`root`"]),
         ] {
             let error = load_text(text, RunArguments::default()).unwrap_err().0;

@@ -3,8 +3,9 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use zonescope_collector_columnar::cli::{Cli, Command, NAME};
+use zonescope_collector_columnar::cli::{Cli, Command, NAME, ROLE};
 use zonescope_collector_columnar::{commands, config};
+use zonescope_link::keys::command::Owner;
 use zonescope_link::{exit, log};
 
 fn main() -> ExitCode {
@@ -23,6 +24,7 @@ fn execute(command: Command) -> anyhow::Result<()> {
         Command::Run(arguments) => {
             let settings = config::load(&arguments)?;
             if arguments.check_config {
+                settings.credentials()?;
                 return commands::say("the configuration is right");
             }
             log::init(settings.log_format, arguments.verbose);
@@ -32,6 +34,10 @@ fn execute(command: Command) -> anyhow::Result<()> {
         Command::Tables(arguments) => commands::tables::tables(&arguments),
         Command::Export(arguments) => commands::export::export(&arguments),
         Command::Top(arguments) => commands::top::top(&arguments),
+        Command::Keys { config, command } => {
+            let (keyring, _) = config::keys(config.as_deref())?;
+            Ok(Owner { role: ROLE, keyring }.collector(&command, &mut std::io::stdout().lock())?)
+        }
         Command::Doctor(arguments) => commands::doctor::doctor(&arguments),
         Command::Compact(arguments) => commands::compact::compact(&arguments),
         Command::Completions { shell } => commands::completions(shell),

@@ -1,9 +1,11 @@
 //! The configuration of `run` and `top`: defaults, then the file, then the command line.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use zonescope_link::exit::Usage;
+use zonescope_link::keys::keyring::{Curve, Keyring};
 use zonescope_link::{DEFAULT_ENDPOINT, config, log, paths, transport};
 use zonescope_proto::ZoneName;
 
@@ -28,6 +30,10 @@ pub struct Config {
     pub connect: Vec<String>,
     /// Zones to take; empty for all.
     pub zones: Vec<String>,
+    /// Where our keys are, and those of generators that we know.
+    pub keys: Option<PathBuf>,
+    /// Whether all generators must be known: `auto` or `required`.
+    pub curve: Curve,
     /// Addresses of Redis: one server; or nodes of a cluster; or Sentinels.
     pub redis: Vec<String>,
     /// The addresses are nodes of a cluster.
@@ -73,6 +79,10 @@ pub struct Settings {
     pub endpoints: Vec<String>,
     /// Zones to take; empty for all.
     pub zones: Vec<ZoneName>,
+    /// Our keys, and those of generators that we know.
+    pub keys: Keyring,
+    /// Whether all generators must be known.
+    pub curve: Curve,
     /// Where Redis is.
     pub target: Target,
     /// How things are stored.
@@ -85,6 +95,26 @@ pub struct Settings {
     pub name: String,
     /// How log lines look.
     pub log_format: log::Format,
+}
+
+impl Settings {
+    /// How each generator is spoken to.
+    ///
+    /// # Errors
+    /// Where a key is missing that is needed, or one that is there cannot be used.
+    pub fn credentials(&self) -> Result<HashMap<String, transport::Credentials>, Usage> {
+        self.keys.credentials(&self.endpoints, self.curve).map_err(|error| Usage(error.to_string()))
+    }
+}
+
+/// Where the keys are, and whether all generators must be known: as the named file says, or the default one.
+///
+/// # Errors
+/// Where the configuration is wrong.
+pub fn keys(file: Option<&Path>) -> Result<(Keyring, Curve), Usage> {
+    let path = file.map_or_else(|| paths::HERE.config(ROLE), Path::to_owned);
+    let written: Config = config::load(&path, file.is_some())?;
+    keyring(&written, &|key, value, allowed| config::wrong(&path, key, value, allowed))
 }
 
 /// Reads the file that is named, or the default one if it is there; lets the command line have the last word.
@@ -153,9 +183,12 @@ fn settings(config: &Config, path: &Path) -> Result<Settings, Usage> {
         let least = format!("{} MiB or more", BACKLOG_LEAST_BYTES >> 20);
         return Err(config::wrong(path, "backlog", format!("{backlog} bytes"), &least));
     }
+    let (keys, curve) = keyring(config, &|key, value, allowed| config::wrong(path, key, value, allowed))?;
     Ok(Settings {
         endpoints,
         zones: config.zones.iter().map(zone).collect::<Result<_, _>>()?,
+        keys,
+        curve,
         target: target(config, path)?,
         style: style(config, path)?,
         max_memory: size("max_memory", &config.max_memory)?,
@@ -163,6 +196,18 @@ fn settings(config: &Config, path: &Path) -> Result<Settings, Usage> {
         name: config.name.clone().unwrap_or_else(host_name),
         log_format: parse(path, "log_format", config.log_format.as_deref(), str::parse)?.unwrap_or_default(),
     })
+}
+
+fn keyring(config: &Config, wrong: &dyn Fn(&str, &str, &str) -> Usage) -> Result<(Keyring, Curve), Usage> {
+    let keys = config.keys.clone().unwrap_or_else(|| paths::HERE.keys(ROLE));
+    if !keys.is_absolute() {
+        return Err(wrong("keys", &keys.display().to_string(), "an absolute path"));
+    }
+    if config.curve == Curve::Off {
+        let allowed = "auto or required: a generator whose key is known is never spoken to in plain";
+        return Err(wrong("curve", "\"off\"", allowed));
+    }
+    Ok((Keyring::at(keys), config.curve))
 }
 
 fn style(config: &Config, path: &Path) -> Result<Style, Usage> {
@@ -268,6 +313,9 @@ mod tests {
             ("cluster = true\nsentinel = \"m\"", ["cluster", "true", "sentinel"]),
             ("tls_cert = \"/nonexistent\"", ["tls_cert", "/nonexistent", "No such file"]),
             ("password_file = \"/nonexistent\"", ["password_file", "/nonexistent", "No such file"]),
+            ("curve = \"off\"", ["curve", "off", "auto or required"]),
+            ("curve = \"on\"", ["line 1", "on", "`required`"]),
+            ("keys = \"keys\"", ["keys", "keys", "an absolute path"]),
             ("colour = 1", ["line 1", "colour", "`prefix`"]),
         ] {
             let wrong = load_text(text, 0o600, RunArguments::default()).unwrap_err().0;

@@ -3,8 +3,9 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use zonescope_collector_redis::cli::{Cli, Command, NAME};
+use zonescope_collector_redis::cli::{Cli, Command, NAME, ROLE};
 use zonescope_collector_redis::{commands, config};
+use zonescope_link::keys::command::Owner;
 use zonescope_link::{exit, log};
 
 fn main() -> ExitCode {
@@ -19,6 +20,7 @@ fn execute(command: Command) -> anyhow::Result<()> {
         Command::Run(arguments) => {
             let settings = config::load(&arguments)?;
             if arguments.check_config {
+                settings.credentials()?;
                 return commands::say("the configuration is right");
             }
             log::init(settings.log_format, arguments.verbose);
@@ -27,6 +29,10 @@ fn execute(command: Command) -> anyhow::Result<()> {
         Command::Top(arguments) => {
             log::init(log::Format::Text, 0);
             commands::top::top(&arguments)
+        }
+        Command::Keys { config, command } => {
+            let (keyring, _) = config::keys(config.as_deref())?;
+            Ok(Owner { role: ROLE, keyring }.collector(&command, &mut std::io::stdout().lock())?)
         }
         Command::Doctor(arguments) => commands::doctor::doctor(&arguments),
         Command::Completions { shell } => commands::completions(shell),

@@ -4,6 +4,7 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use zonescope_link::keys::arguments::GeneratorKeys;
 
 /// The program's role: part of its name, and of the names of its files.
 pub const ROLE: &str = "generator";
@@ -33,6 +34,24 @@ Examples:
   zonescope-generator doctor --format json | jq '.checks[] | select(.verdict != \"ok\")'
 ";
 
+const KEYS_HELP: &str = "\
+Encryption is on where this generator has a key pair (CURVE of ZeroMQ). Three commands switch it on:
+  here   zonescope-generator keys new                                             prints OUR-KEY
+  there  zonescope-collector-columnar keys authorize tcp://HOST:7211 'OUR-KEY'    prints ITS-KEY
+  here   zonescope-generator keys authorize 'ITS-KEY' --name store
+and a restart of both. A key goes in single quotes: it may hold $, & and <. It is its own fingerprint.
+
+Whoever is authorized or revoked while the generator runs is let in or sent away when that is told to read its keys \
+again: systemctl reload zonescope-generator, svcadm refresh zonescope/generator, or SIGHUP.
+
+Examples:
+  zonescope-generator keys show
+  zonescope-generator keys show --format json | jq -r .public
+  zonescope-generator keys authorize store.pub --name store       a file that holds the key, or -
+  zonescope-generator keys authorize 'KEY' --name m1 --endpoint acme       only at [[endpoint]] acme
+  zonescope-generator keys revoke store
+";
+
 /// Samples every zone of this host, second by second, and publishes what it sees.
 #[derive(Debug, Parser)]
 #[command(name = "zonescope-generator", version, about, max_term_width = 100)]
@@ -59,6 +78,16 @@ pub enum Command {
     /// Look whether this host has all that is needed, and say what to do where it has not
     #[command(after_help = DOCTOR_HELP)]
     Doctor(DoctorArguments),
+    /// Make, show, authorize and revoke the keys of those who may subscribe
+    #[command(after_help = KEYS_HELP)]
+    Keys {
+        /// Configuration file (TOML), which says where the keys are [default: as of `run`]
+        #[arg(long, value_name = "FILE", global = true)]
+        config: Option<PathBuf>,
+        /// What to do with them
+        #[command(subcommand)]
+        command: GeneratorKeys,
+    },
     /// Look after D programs
     Dtrace {
         /// What to do with them

@@ -4,10 +4,12 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 use zonescope_link::exit::Usage;
+use zonescope_link::keys::keyring::Curve;
 use zonescope_link::{DEFAULT_ENDPOINT, config, log, paths, transport};
 
 use crate::cli::{Common, ROLE, RunArguments, SourceArguments, Speed};
 use crate::dtrace::DtraceOptions;
+use crate::endpoints::{self, EndpointConfig};
 use crate::kstat::options::KstatOptions;
 use crate::linux;
 use crate::ring::{RecoveryBind, RingConfig};
@@ -23,6 +25,12 @@ pub struct Config {
     pub bind: String,
     /// Where to serve what subscribers missed, or `off`; one port above `bind` where not said.
     pub recovery_bind: Option<String>,
+    /// Where our keys are, and those of whom we let in.
+    pub keys: PathBuf,
+    /// Whether endpoints are encrypted.
+    pub curve: Curve,
+    /// Endpoints of some zones.
+    pub endpoint: Vec<EndpointConfig>,
     /// Time from tick to tick.
     pub interval_ms: u32,
     /// `auto`, `linux`, `kstat` or `recorded:FILE`.
@@ -84,6 +92,9 @@ impl Default for Config {
         Config {
             bind: DEFAULT_ENDPOINT.to_owned(),
             recovery_bind: None,
+            keys: paths::HERE.keys(ROLE),
+            curve: Curve::default(),
+            endpoint: Vec::new(),
             interval_ms: 1000,
             source: "auto".to_owned(),
             host: None,
@@ -127,6 +138,13 @@ impl Config {
         if let Err(error) = RecoveryBind::new(self.recovery_bind.as_deref(), &self.bind) {
             let allowed = format!("{error}, or `off`");
             return wrong("recovery_bind", &self.recovery_bind.as_deref().unwrap_or_default(), &allowed);
+        }
+        if !self.keys.is_absolute() {
+            return wrong("keys", &self.keys.display(), "an absolute path");
+        }
+        let recovery_is_off = self.recovery_bind.as_deref() == Some("off");
+        if let Err((name, error)) = endpoints::check(&self.endpoint, recovery_is_off) {
+            return wrong(&format!("{} of the endpoint {name:?}", error.key), &error.value, &error.allowed);
         }
         if let Err(error) = self.ring.check() {
             return wrong(&format!("ring.{}", error.key), &error.value, &error.allowed);
@@ -201,6 +219,27 @@ mod tests {
             RunArguments { port: Some(9000), interval_ms: Some(500), quiet: true, ..RunArguments::default() };
         let config = Config::default().with(&arguments).unwrap();
         assert_eq!((config.bind.as_str(), config.interval_ms, config.quiet), ("tcp://127.0.0.1:9000", 500, true));
+    }
+
+    #[test]
+    fn a_mistake_in_an_endpoint_names_the_endpoint_the_key_and_what_is_allowed() {
+        let load = |text: &str| {
+            let file = tempfile::NamedTempFile::new().unwrap();
+            std::fs::write(file.path(), text).unwrap();
+            Config::load(&Common { config: Some(file.path().to_owned()) })
+        };
+        let endpoint = "[[endpoint]]\nname = \"acme\"\nbind = \"tcp://10.0.0.5:7221\"\n";
+        assert_eq!(load(&format!("{endpoint}zones = [\"acme-*\"]")).unwrap().endpoint[0].zones, ["acme-*"]);
+        for (text, parts) in [
+            (endpoint.to_owned(), ["acme", "zones = []", "at least one zone"]),
+            (format!("{endpoint}zones = [\"[z-a]\"]"), ["acme", "zones", "invalid range"]),
+            (format!("{endpoint}zone = \"web1\""), ["line 4", "unknown field", "`zones`"]),
+            ("curve = \"on\"".to_owned(), ["line 1", "on", "`required`"]),
+            ("keys = \"keys\"".to_owned(), ["keys", "keys", "an absolute path"]),
+        ] {
+            let error = load(&text).unwrap_err().0;
+            assert!(parts.iter().all(|part| error.contains(part)), "{text}: {error}");
+        }
     }
 
     #[test]

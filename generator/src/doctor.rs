@@ -5,12 +5,14 @@ use std::time::Duration;
 
 use zonescope_link::clock::{Clock, SystemClock};
 use zonescope_link::doctor::{self, Finding};
+use zonescope_link::keys::keyring::Keyring;
 use zonescope_link::spool;
-use zonescope_link::transport::address_and_port;
+use zonescope_link::transport::{address_and_port, is_loopback};
 
 use crate::cli::{DoctorArguments, Format};
 use crate::config::Config;
 use crate::dtrace::check;
+use crate::endpoints::EndpointConfig;
 use crate::ring::RecoveryBind;
 use crate::run;
 use crate::select::select;
@@ -144,19 +146,26 @@ fn dtrace(config: &Config) -> Finding {
     }
 }
 
-/// The port, and the one where missed frames are asked for.
+/// The ports, whether they are encrypted, and where missed frames are asked for.
 async fn ports(config: &Config, host_id: &str) -> Vec<Finding> {
     let interval = Duration::from_millis(u64::from(config.interval_ms));
     let patience = (interval * TICKS).clamp(LEAST, MOST);
-    let (port, ours) = doctor::listen(&config.bind, host_id, patience, START, &SystemClock).await;
-    let mut findings = vec![port];
-    if config.bind.starts_with("tcp://127.") || config.bind.starts_with("tcp://[::1]") {
+    let keyring = Keyring::at(&config.keys);
+    let (mut findings, credentials) = doctor::keys::admitted(&keyring, None, &config.bind, config.curve);
+    let (port, ours) = doctor::listen(&config.bind, &credentials, host_id, patience, START, &SystemClock).await;
+    findings.push(port);
+    if is_loopback(&config.bind) {
         findings.push(Finding::ok("reach", "only this host may subscribe: `bind` names its loopback address"));
     }
     findings.extend(match ours {
         Some(publisher) => Some(doctor::recovery(&config.bind, &publisher)),
         None => recovery(config),
     });
+    for EndpointConfig { name, bind, curve, .. } in &config.endpoint {
+        let (keys, credentials) = doctor::keys::admitted(&keyring, Some(name), bind, curve.unwrap_or(config.curve));
+        findings.extend(keys);
+        findings.push(doctor::listen(bind, &credentials, host_id, patience, START, &SystemClock).await.0);
+    }
     findings
 }
 

@@ -9,6 +9,7 @@ pub mod cli;
 pub mod config;
 pub mod doctor;
 pub mod dtrace;
+pub mod endpoints;
 pub mod illumos;
 pub mod kstat;
 pub mod linux;

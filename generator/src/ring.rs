@@ -130,6 +130,17 @@ impl RecoveryBind {
     }
 }
 
+impl RecoveryBind {
+    /// The addresses to try, in order.
+    pub fn places(self) -> Vec<String> {
+        match self {
+            RecoveryBind::Off => Vec::new(),
+            RecoveryBind::Configured(endpoint) => vec![endpoint],
+            RecoveryBind::Derived { first, otherwise } => vec![first, otherwise],
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -7,11 +7,13 @@ use zonescope_link::clock::{Clock, SystemClock};
 use zonescope_link::notify::Notify;
 use zonescope_link::shutdown::{Reload, Shutdown};
 use zonescope_link::{LinkError, Publisher, RecoveryOptions};
+use zonescope_proto::limits::MAX_QUEUED;
 use zonescope_proto::{ZoneName, v1};
 
 use crate::agent;
 use crate::cli::Speed;
 use crate::config::Config;
+use crate::endpoints::Doors;
 use crate::ring::RecoveryBind;
 use crate::select::{self, Selection};
 use crate::source::{End, Sample, Source, Tick};
@@ -38,8 +40,10 @@ pub fn run(config: Config) -> anyhow::Result<()> {
     runtime.block_on(async {
         let shutdown = Shutdown::install()?;
         let selection = select::select(&config)?;
-        let output = if config.quiet { Output::Diagnostics } else { Output::publish(&config, &selection).await? };
-        let mut daemon = Daemon::new(config, selection, output);
+        let doors = Doors::open(&config)?;
+        let output =
+            if config.quiet { Output::Diagnostics } else { Output::publish(&config, &selection, &doors).await? };
+        let mut daemon = Daemon::new(config, selection, doors, output);
         let mut notify = Notify::from_environment();
         notify.ready();
         daemon.ticks(&shutdown, Reload::install()?, &mut notify).await?;
@@ -55,17 +59,25 @@ enum Output {
 }
 
 impl Output {
-    async fn publish(config: &Config, selection: &Selection) -> Result<Self, LinkError> {
-        let mut publisher = Publisher::bind(&config.bind, selection.identity.clone()).await?;
+    async fn publish(config: &Config, selection: &Selection, doors: &Doors) -> anyhow::Result<Self> {
+        let mut publisher = Publisher::bind(&config.bind, doors.main.clone(), selection.identity.clone()).await?;
         recover(&mut publisher, config).await?;
+        for options in doors.scoped(config)? {
+            publisher.add(options).await?;
+        }
         tracing::info!(
             endpoint = publisher.endpoint(),
             recovery = publisher.recovery_endpoint().unwrap_or("off"),
             host = selection.identity.host,
             source = selection.names(),
             interval_ms = config.interval_ms,
-            "publishing; at most 100,000 frames wait for a slow subscriber, then newer ones are dropped for it alone"
+            encrypted = doors.main.is_curve(),
+            "publishing; at most {MAX_QUEUED} frames wait for a slow subscriber, then newer ones are left out for it alone"
         );
+        for (endpoint, (at, recovery)) in config.endpoint.iter().zip(publisher.scoped_endpoints()) {
+            let (name, zones, recovery) = (&endpoint.name, endpoint.zones.join(","), recovery.unwrap_or("off"));
+            tracing::info!(endpoint = at, name, zones, recovery, "publishing these zones alone");
+        }
         if config.playing.speed == Some(Speed::Max) {
             tracing::info!("waiting for a subscriber before playing");
             publisher.subscriber().await;
@@ -118,6 +130,7 @@ struct Daemon {
     config: Config,
     sources: Vec<Box<dyn Source>>,
     recorded: bool,
+    doors: Doors,
     output: Output,
     cadence: Cadence,
     agent: v1::Agent,
@@ -125,12 +138,12 @@ struct Daemon {
 }
 
 impl Daemon {
-    fn new(config: Config, selection: Selection, output: Output) -> Self {
+    fn new(config: Config, selection: Selection, doors: Doors, output: Output) -> Self {
         let cadence = Cadence::new(u64::from(config.interval_ms) * 1_000_000);
         let zero = Some(0);
         let agent = v1::Agent { ticks: zero, ticks_skipped: zero, drops: zero, ..v1::Agent::default() };
         let recorded = selection.recorded;
-        Daemon { config, sources: selection.sources, recorded, output, cadence, agent, previous_time: None }
+        Daemon { config, sources: selection.sources, recorded, doors, output, cadence, agent, previous_time: None }
     }
 
     async fn ticks(&mut self, shutdown: &Shutdown, mut reload: Reload, notify: &mut Notify) -> anyhow::Result<()> {
@@ -139,8 +152,9 @@ impl Daemon {
             tokio::select! {
                 () = shutdown.requested() => return Ok(()),
                 () = reload.requested() => {
-                    tracing::info!("SIGHUP: reading D programs again; everything else is read at the start");
+                    tracing::info!("SIGHUP: reading D programs and keys again; everything else is read at the start");
                     self.sources.iter_mut().for_each(|source| source.reload());
+                    self.doors.read_again();
                     continue;
                 }
                 () = notify.beat() => continue,
@@ -214,6 +228,8 @@ impl Daemon {
         if let Output::Publish(publisher) = &self.output {
             let (frames, bytes) = publisher.published();
             (self.agent.frames, self.agent.bytes) = (Some(frames), Some(bytes));
+            let refused = publisher.refused();
+            (self.agent.turned_away, self.agent.left_out) = (Some(refused.of_peers()), Some(refused.left_out));
         }
         let collect = std::mem::take(&mut sample.collect);
         // A recording of a zone has no `global` to report on.

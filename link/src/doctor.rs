@@ -7,6 +7,7 @@
 //! A check is `ok`, `warn` (it works, with less than there could be) or `FAIL` (it does not). Only `FAIL` ends with exit code 1.
 
 mod checks;
+pub mod keys;
 mod publisher;
 
 use std::io::Write;

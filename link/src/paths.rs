@@ -32,6 +32,11 @@ impl Paths {
         Path::new(self.var).join(role)
     }
 
+    /// The keys of the same.
+    pub fn keys(&self, role: &str) -> PathBuf {
+        Path::new(self.etc).join("keys").join(role)
+    }
+
     /// D programs of the users of this host.
     pub fn d_programs(&self) -> PathBuf {
         Path::new(self.etc).join("dtrace.d")

@@ -20,9 +20,10 @@ use crate::clock::Clock;
 use crate::recover::server::Server;
 use crate::recover::{Bounds, Kept};
 use crate::ring::{self, Ring};
+use crate::scope::{Scope, View};
 use crate::spool::{self, Spool};
 use crate::tally::Tally;
-use crate::transport::{Publication, address_and_port};
+use crate::transport::{Admission, Publication, Refused};
 
 /// A topic that was silent for so long, by the times of its frames, is announced no more. Longer than the ring reaches back by
 /// default, so that what can be recovered is announced.
@@ -139,9 +140,8 @@ impl Sealer {
             time: time_ns,
             interval_ms,
         });
-        encode(frame, &mut self.buffer).map_err(|error| LinkError::Frame { zone: name.clone(), error })?;
+        let bytes = self.encode(frame)?;
         self.topics.insert(name, Numbers { begins, last: sequence, time_ns });
-        let bytes = self.tally.count(self.buffer.as_slice().to_vec());
         Ok(Sealed { topic: Bytes::from(topic), bytes, sequence, begins })
     }
 
@@ -150,10 +150,16 @@ impl Sealer {
     /// # Errors
     /// Where the host's id is no name.
     pub fn seal_host(&mut self, time_ns: u64, interval_ms: u32) -> Result<(Bytes, Bytes), LinkError> {
-        self.seal_host_numbered(time_ns, interval_ms, false).map(|sealed| (sealed.topic, sealed.bytes))
+        self.seal_host_numbered(time_ns, interval_ms, false).map(|(sealed, _)| (sealed.topic, sealed.bytes))
     }
 
-    fn seal_host_numbered(&mut self, time_ns: u64, interval_ms: u32, farewell: bool) -> Result<Sealed, LinkError> {
+    /// The host frame as it travels, and as it was before.
+    fn seal_host_numbered(
+        &mut self,
+        time_ns: u64,
+        interval_ms: u32,
+        farewell: bool,
+    ) -> Result<(Sealed, v1::Frame), LinkError> {
         self.forget(time_ns);
         let mut frame = v1::Frame {
             announcement: self.announcements(),
@@ -162,7 +168,15 @@ impl Sealer {
             kept_epoch: self.kept_epochs.clone(),
             ..v1::Frame::default()
         };
-        self.seal_numbered(None, &mut frame, time_ns, interval_ms)
+        let sealed = self.seal_numbered(None, &mut frame, time_ns, interval_ms)?;
+        Ok((sealed, frame))
+    }
+
+    /// A frame that has its header already.
+    fn encode(&mut self, frame: &v1::Frame) -> Result<Bytes, LinkError> {
+        let zone = || frame.header.as_ref().and_then(|h| h.zone.as_ref()).map(|z| z.name.clone()).unwrap_or_default();
+        encode(frame, &mut self.buffer).map_err(|error| LinkError::Frame { zone: zone(), error })?;
+        Ok(self.tally.count(self.buffer.as_slice().to_vec()))
     }
 
     /// Forgets the topics that were silent for long. The host's own is never.
@@ -213,28 +227,69 @@ pub struct RecoveryOptions {
     pub bounds: Bounds,
 }
 
+/// Another place to publish: some zones, for those who may see them.
+#[derive(Debug, Clone)]
+pub struct ScopedOptions {
+    /// Where to listen.
+    pub bind: String,
+    /// Whom to let in.
+    pub admission: Admission,
+    /// What to speak of.
+    pub scope: Scope,
+    /// Where to hand out what subscribers missed: the first of these addresses that can be bound.
+    pub recovery: Vec<String>,
+    /// How much to do for those who ask.
+    pub bounds: Bounds,
+}
+
+/// A place where frames leave, and where those that were missed are handed out.
+struct Outlet {
+    view: Arc<View>,
+    admission: Admission,
+    socket: Publication,
+    server: Option<Server>,
+}
+
+impl Outlet {
+    async fn bind(endpoint: &str, admission: Admission, scope: Scope) -> Result<Self, LinkError> {
+        let socket = Publication::bind(endpoint, &admission).await?;
+        Ok(Outlet { view: Arc::new(View { scope, recovery_port: 0 }), admission, socket, server: None })
+    }
+
+    async fn serve(&mut self, endpoint: &str, kept: &Arc<Kept>, bounds: Bounds) -> Result<(), LinkError> {
+        let scope = self.view.scope.clone();
+        let server = Server::bind(endpoint, &self.admission, scope, Arc::clone(kept), bounds).await?;
+        self.view = Arc::clone(server.view());
+        self.server = Some(server);
+        Ok(())
+    }
+}
+
 /// Seals frames, keeps them, and sends them.
 pub struct Publisher {
     sealer: Sealer,
-    socket: Publication,
-    recovery: Option<(Arc<Kept>, Server)>,
+    /// Speaks of everything.
+    main: Outlet,
+    /// Speak of some zones each.
+    scoped: Vec<Outlet>,
+    kept: Option<Arc<Kept>>,
     started: Instant,
     frames: u64,
     bytes: u64,
 }
 
 impl Publisher {
-    /// Listens on `endpoint`. What subscribers miss is lost, until [`Publisher::recover`] is called.
+    /// Listens on `endpoint`, for whom `admission` lets in. What subscribers miss is lost, until [`Publisher::recover`] is called.
     ///
     /// # Errors
     /// Where it cannot be bound.
-    pub async fn bind(endpoint: &str, identity: Identity) -> Result<Self, LinkError> {
-        let socket = Publication::bind(endpoint).await?;
-        let sealer = Sealer::new(identity);
-        Ok(Publisher { sealer, socket, recovery: None, started: Instant::now(), frames: 0, bytes: 0 })
+    pub async fn bind(endpoint: &str, admission: Admission, identity: Identity) -> Result<Self, LinkError> {
+        let main = Outlet::bind(endpoint, admission, Scope::Everything).await?;
+        let (sealer, started) = (Sealer::new(identity), Instant::now());
+        Ok(Publisher { sealer, main, scoped: Vec::new(), kept: None, started, frames: 0, bytes: 0 })
     }
 
-    /// From now on keeps frames, and serves them to whoever missed some. Before the first frame: with a spool, the epoch may be
+    /// From now on keeps frames, and serves them to whoever missed some and would be let in to subscribe. Before the first frame: with a spool, the epoch may be
     /// set anew, so that it is later than every earlier one even if the clock was set back.
     ///
     /// # Errors
@@ -251,20 +306,48 @@ impl Publisher {
             spool = Some(opened);
         }
         let kept = Arc::new(Kept::new(identity.host_id.clone(), identity.epoch, Ring::new(options.ring), spool));
-        let server = Server::bind(&options.bind, Arc::clone(&kept), options.bounds).await?;
-        self.sealer.announce_recovery(address_and_port(server.endpoint())?.1, &kept_epochs);
-        self.recovery = Some((kept, server));
+        self.main.serve(&options.bind, &kept, options.bounds).await?;
+        self.sealer.announce_recovery(self.main.view.recovery_port, &kept_epochs);
+        self.kept = Some(kept);
         Ok(())
+    }
+
+    /// Publishes some of it elsewhere as well. After [`Publisher::recover`], whose frames it hands out; where nothing is kept,
+    /// nothing is.
+    ///
+    /// # Errors
+    /// Where an address cannot be bound.
+    pub async fn add(&mut self, options: ScopedOptions) -> Result<(), LinkError> {
+        let mut outlet = Outlet::bind(&options.bind, options.admission, options.scope).await?;
+        if let Some(kept) = &self.kept {
+            let mut places = options.recovery.iter().peekable();
+            while let Some(place) = places.next() {
+                match outlet.serve(place, kept, options.bounds).await {
+                    Ok(()) => break,
+                    Err(LinkError::Bind { reason, .. }) if places.peek().is_some() => {
+                        tracing::warn!("cannot serve recovery on {place}: {reason}; taking another port");
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        self.scoped.push(outlet);
+        Ok(())
+    }
+
+    /// Where those listen that were added, in their order, and where missed frames can be asked for there.
+    pub fn scoped_endpoints(&self) -> impl Iterator<Item = (&str, Option<&str>)> {
+        self.scoped.iter().map(|outlet| (outlet.socket.endpoint(), outlet.server.as_ref().map(Server::endpoint)))
     }
 
     /// Where it listens.
     pub fn endpoint(&self) -> &str {
-        self.socket.endpoint()
+        self.main.socket.endpoint()
     }
 
     /// Where missed frames can be asked for.
     pub fn recovery_endpoint(&self) -> Option<&str> {
-        self.recovery.as_ref().map(|(_, server)| server.endpoint())
+        self.main.server.as_ref().map(Server::endpoint)
     }
 
     /// Who publishes.
@@ -272,15 +355,15 @@ impl Publisher {
         self.sealer.identity()
     }
 
-    /// Waits for somebody to connect.
+    /// Waits for somebody to connect where everything is published.
     pub async fn subscriber(&mut self) {
-        self.socket.subscriber().await;
+        self.main.socket.subscriber().await;
     }
 
     /// Publishes the frame of one zone.
     ///
     /// # Errors
-    /// Where the frame cannot be sealed, or the socket is closed.
+    /// Where the frame cannot be sealed, or a socket is closed.
     pub async fn publish(
         &mut self,
         zone: v1::Zone,
@@ -290,16 +373,19 @@ impl Publisher {
     ) -> Result<(), LinkError> {
         let name = zone.name.clone();
         let sealed = self.sealer.seal_numbered(Some(zone), frame, time_ns, interval_ms)?;
-        self.send(&name, sealed).await
+        self.keep(&name, &sealed);
+        for outlet in self.scoped.iter_mut().filter(|outlet| outlet.view.scope.takes(&name)) {
+            outlet.socket.send(sealed.topic.clone(), sealed.bytes.clone()).await?;
+        }
+        self.main.socket.send(sealed.topic, sealed.bytes).await
     }
 
     /// Publishes the host frame: the end of a tick.
     ///
     /// # Errors
-    /// Where it cannot be sealed, or the socket is closed.
+    /// Where it cannot be sealed, or a socket is closed.
     pub async fn announce(&mut self, time_ns: u64, interval_ms: u32) -> Result<(), LinkError> {
-        let sealed = self.sealer.seal_host_numbered(time_ns, interval_ms, false)?;
-        self.send("", sealed).await
+        self.publish_host(time_ns, interval_ms, false).await
     }
 
     /// Publishes the last host frame: a subscriber that has it knows that nothing else was published.
@@ -307,21 +393,31 @@ impl Publisher {
     /// # Errors
     /// As [`Publisher::announce`].
     pub async fn farewell(&mut self, time_ns: u64, interval_ms: u32) -> Result<(), LinkError> {
-        let sealed = self.sealer.seal_host_numbered(time_ns, interval_ms, true)?;
-        self.send("", sealed).await
+        self.publish_host(time_ns, interval_ms, true).await
     }
 
-    async fn send(&mut self, zone: &str, sealed: Sealed) -> Result<(), LinkError> {
+    async fn publish_host(&mut self, time_ns: u64, interval_ms: u32, farewell: bool) -> Result<(), LinkError> {
+        let (sealed, whole) = self.sealer.seal_host_numbered(time_ns, interval_ms, farewell)?;
+        self.keep("", &sealed);
+        for outlet in &mut self.scoped {
+            let bytes = match outlet.view.narrow(&whole) {
+                Some(frame) => self.sealer.encode(&frame)?,
+                None => sealed.bytes.clone(),
+            };
+            outlet.socket.send(sealed.topic.clone(), bytes).await?;
+        }
+        self.main.socket.send(sealed.topic, sealed.bytes).await
+    }
+
+    /// Before a frame is sent: whatever a subscriber has heard of can be asked for.
+    fn keep(&mut self, zone: &str, sealed: &Sealed) {
         self.frames += 1;
         self.bytes += sealed.bytes.len() as u64;
-        // Kept before it is sent: whatever a subscriber has heard of can be asked for.
-        if let Some((kept, _)) = &self.recovery {
-            kept.ring().push(zone, sealed.begins, sealed.sequence, sealed.bytes.clone(), self.started.elapsed());
-            if let Some(spool) = kept.spool() {
-                spool.push(zone, sealed.begins, sealed.sequence, sealed.bytes.clone());
-            }
+        let Some(kept) = &self.kept else { return };
+        kept.ring().push(zone, sealed.begins, sealed.sequence, sealed.bytes.clone(), self.started.elapsed());
+        if let Some(spool) = kept.spool() {
+            spool.push(zone, sealed.begins, sealed.sequence, sealed.bytes.clone());
         }
-        self.socket.send(sealed.topic, sealed.bytes).await
     }
 
     /// Frames and bytes published since the start.
@@ -336,12 +432,22 @@ impl Publisher {
 
     /// Requests for missed frames that were answered.
     pub fn answered(&self) -> u64 {
-        self.recovery.as_ref().map_or(0, |(_, server)| server.tallies().answered.load(Relaxed))
+        let servers = std::iter::once(&self.main).chain(&self.scoped).filter_map(|outlet| outlet.server.as_ref());
+        servers.map(|server| server.tallies().answered.load(Relaxed)).sum()
+    }
+
+    /// What was turned away, of those who subscribe and of those who ask.
+    pub fn refused(&self) -> Refused {
+        let of = |outlet: &Outlet| {
+            let server = outlet.server.as_ref().map(Server::refused);
+            outlet.socket.refusals().counts() + server.unwrap_or_default()
+        };
+        self.scoped.iter().fold(of(&self.main), |all, outlet| all + of(outlet))
     }
 
     /// Frames that the spool left out, since the disk did not keep up or was full.
     pub fn spool_drops(&self) -> u64 {
-        self.recovery.as_ref().and_then(|(kept, _)| kept.spool()).map_or(0, Spool::dropped)
+        self.kept.as_ref().and_then(|kept| kept.spool()).map_or(0, Spool::dropped)
     }
 }
 

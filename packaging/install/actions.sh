@@ -29,6 +29,7 @@ install_role() {
     put_config
     put_programs "$role"
     put_data_dir
+    put_keys
     put_service
     if ! service_can_run; then
         [ "$changes" != 0 ] || say "zonescope-$role is installed already: nothing to change"

@@ -170,6 +170,24 @@ make_data_dir() {
     [ "$os" = illumos ] || chown zonescope:zonescope "$1"
 }
 
+# Where the keys of $role are: the service's own, so that what root makes there is too.
+put_keys() {
+    [ "$keys" = yes ] || return 0
+    put_dir "$etc/keys"
+    record data "$etc/keys/$role"
+    [ -d "$etc/keys/$role" ] || change "make the directory of keys $etc/keys/$role" make_keys_dir "$etc/keys/$role"
+    [ -f "$etc/keys/$role/secret" ] || change "make a key pair in $etc/keys/$role" make_keys
+    [ "$dry_run" = yes ] || say "the public key of zonescope-$role: $(sed 's/ .*//' "$etc/keys/$role/public")"
+}
+
+make_keys_dir() {
+    mkdir -m 755 "$1"
+    # On illumos the account's service hands it over.
+    [ "$os" = illumos ] || chown zonescope:zonescope "$1"
+}
+
+make_keys() { "$prefix/bin/zonescope-$role" keys new --config "$etc/$role.toml" > /dev/null; }
+
 # ---------------------------------------------------------------------------------------------------------------------
 # Undoing
 

@@ -35,6 +35,11 @@ fn page(mut grammar: Command) -> String {
     }
     page += ".SH DESCRIPTION\n";
     page += &preformatted(grammar.get_after_help());
+    for group in grammar.get_subcommands().filter(|c| c.has_subcommands() && c.get_after_help().is_some()) {
+        page += &format!(".SH {}\n", escape(group.get_bin_name().unwrap_or_default()).to_uppercase());
+        page += &body(&section(|out| Man::new(group.clone()).render_description_section(out)));
+        page += &preformatted(group.get_after_help());
+    }
     for command in &commands {
         page += &format!(".SH {}\n", escape(command.get_bin_name().unwrap_or_default()).to_uppercase());
         page += &body(&section(|out| Man::new(command.clone()).render_description_section(out)));

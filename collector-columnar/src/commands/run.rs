@@ -5,8 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use zonescope_link::clock::{Clock, SystemClock};
+use zonescope_link::exit::Usage;
 use zonescope_link::notify::Notify;
 use zonescope_link::shutdown::{Reload, Shutdown};
+use zonescope_link::transport::Credentials;
 use zonescope_link::{LinkError, Subscriber, SubscriberOptions};
 use zonescope_proto::Topic;
 
@@ -25,6 +27,7 @@ const ROOM_EVERY: Duration = Duration::from_secs(2);
 /// # Errors
 /// Where the root is in use or cannot be written, or an endpoint is none.
 pub fn run(arguments: &RunArguments, settings: Settings) -> anyhow::Result<()> {
+    let credentials = settings.credentials()?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let place = Place::new(settings.root.clone(), Arc::new(RealFs));
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
@@ -37,7 +40,7 @@ pub fn run(arguments: &RunArguments, settings: Settings) -> anyhow::Result<()> {
     let (inbox, ingest) = Ingest::start(store, Arc::clone(&clock))?;
     let housekeeper = Housekeeper::start(place, settings.retention, clock)?;
 
-    let received = runtime.block_on(receive(arguments, settings, stored, inbox, &shutdown, notify));
+    let received = runtime.block_on(receive(arguments, settings, credentials, stored, inbox, &shutdown, notify));
     // The inbox is gone: the store writes what it has, and ends.
     let stored = ingest.join()?;
     drop(housekeeper);
@@ -83,13 +86,14 @@ async fn open(
 async fn receive(
     arguments: &RunArguments,
     settings: Settings,
+    credentials: HashMap<String, Credentials>,
     mut positions: HashMap<Topic, (u64, u64)>,
     inbox: Inbox,
     shutdown: &Shutdown,
     mut notify: Notify,
 ) -> anyhow::Result<()> {
     let mut reload = Reload::install()?;
-    let mut subscriber = subscribe(&settings, positions.clone()).await?;
+    let mut subscriber = subscribe(&settings, credentials, positions.clone()).await?;
     notify.ready();
     tracing::info!(
         endpoints = settings.endpoints.join(","), root = %settings.root.display(),
@@ -107,12 +111,12 @@ async fn receive(
                     break;
                 }
             }
-            () = reload.requested() => match config::load(arguments) {
-                Ok(settings) => {
+            () = reload.requested() => match read_again(arguments) {
+                Ok((settings, credentials)) => {
                     // Zones that are not taken for a while go on where they were left.
                     positions.extend(subscriber.positions());
-                    subscriber = subscribe(&settings, positions.clone()).await?;
-                    tracing::info!(endpoints = settings.endpoints.join(","), "the configuration was read again; all but `connect` and `zones` waits for a restart");
+                    subscriber = subscribe(&settings, credentials, positions.clone()).await?;
+                    tracing::info!(endpoints = settings.endpoints.join(","), "the configuration was read again; all but `connect`, `zones` and keys waits for a restart");
                 }
                 Err(wrong) => tracing::error!("{wrong}: everything goes on as before"),
             },
@@ -135,11 +139,22 @@ async fn receive(
     Ok(())
 }
 
+fn read_again(arguments: &RunArguments) -> Result<(Settings, HashMap<String, Credentials>), Usage> {
+    let settings = config::load(arguments)?;
+    let credentials = settings.credentials()?;
+    Ok((settings, credentials))
+}
+
 /// Goes on where `resume` says, as far as the zones are wanted.
-async fn subscribe(settings: &Settings, mut resume: HashMap<Topic, (u64, u64)>) -> Result<Subscriber, LinkError> {
+async fn subscribe(
+    settings: &Settings,
+    credentials: HashMap<String, Credentials>,
+    mut resume: HashMap<Topic, (u64, u64)>,
+) -> Result<Subscriber, LinkError> {
     let (endpoints, zones) = (settings.endpoints.clone(), settings.zones.clone());
     resume.retain(|topic, _| {
         zones.is_empty() || topic.zone.is_empty() || zones.iter().any(|zone| zone.as_str() == topic.zone)
     });
-    Subscriber::connect(SubscriberOptions { endpoints, zones, resume, ..SubscriberOptions::default() }).await
+    Subscriber::connect(SubscriberOptions { endpoints, credentials, zones, resume, ..SubscriberOptions::default() })
+        .await
 }

@@ -3,12 +3,14 @@
 use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 
+use zonescope_link::exit::Usage;
 use zonescope_link::shutdown::Shutdown;
 use zonescope_link::top::Top;
 use zonescope_link::{Subscriber, SubscriberOptions};
 
 use super::unless_nobody_reads;
 use crate::cli::TopArguments;
+use crate::config;
 
 /// How often the table is drawn.
 const EVERY: Duration = Duration::from_secs(1);
@@ -26,7 +28,10 @@ pub fn top(arguments: &TopArguments) -> anyhow::Result<()> {
 async fn watch(arguments: &TopArguments) -> anyhow::Result<()> {
     let shutdown = Shutdown::install()?;
     let endpoints = arguments.connect.clone();
-    let mut subscriber = Subscriber::connect(SubscriberOptions { endpoints, ..SubscriberOptions::default() }).await?;
+    let (keys, curve) = config::keys(arguments.config.as_deref())?;
+    let credentials = keys.credentials(&endpoints, curve).map_err(|error| Usage(error.to_string()))?;
+    let options = SubscriberOptions { endpoints, credentials, ..SubscriberOptions::default() };
+    let mut subscriber = Subscriber::connect(options).await?;
     let end = async {
         match arguments.seconds {
             Some(seconds) => tokio::time::sleep(Duration::from_secs(seconds)).await,

@@ -4,8 +4,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use zonescope_link::clock::{Clock, SystemClock};
+use zonescope_link::exit::Usage;
 use zonescope_link::notify::Notify;
 use zonescope_link::shutdown::{Reload, Shutdown};
+use zonescope_link::transport::Credentials;
 use zonescope_link::{LinkError, Subscriber, SubscriberOptions};
 use zonescope_proto::Topic;
 
@@ -20,6 +22,7 @@ use crate::writer::{Options, Writer};
 /// # Errors
 /// Where an endpoint is none.
 pub fn run(arguments: &RunArguments, settings: Settings) -> anyhow::Result<()> {
+    let credentials = settings.credentials()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(async {
         let shutdown = Shutdown::install()?;
@@ -33,7 +36,7 @@ pub fn run(arguments: &RunArguments, settings: Settings) -> anyhow::Result<()> {
             () = shutdown.requested() => return Ok(()),
         };
         let topics_known = resume.len();
-        let subscriber = subscribe(&settings, resume).await?;
+        let subscriber = subscribe(&settings, credentials, resume).await?;
         tracing::info!(
             endpoints = settings.endpoints.join(","),
             redis = settings.target.describe(),
@@ -72,10 +75,10 @@ async fn receive(
                 inbox.put(event);
                 inbox.count(subscriber.counters());
             }
-            () = reload.requested() => match config::load(arguments) {
-                Ok(settings) => {
-                    subscriber = subscribe(&settings, subscriber.positions()).await?;
-                    tracing::info!(endpoints = settings.endpoints.join(","), "the configuration was read again; all but `connect` and `zones` waits for a restart");
+            () = reload.requested() => match read_again(arguments) {
+                Ok((settings, credentials)) => {
+                    subscriber = subscribe(&settings, credentials, subscriber.positions()).await?;
+                    tracing::info!(endpoints = settings.endpoints.join(","), "the configuration was read again; all but `connect`, `zones` and keys waits for a restart");
                 }
                 Err(wrong) => tracing::error!("{wrong}: everything goes on as before"),
             },
@@ -96,11 +99,22 @@ async fn receive(
     Ok(())
 }
 
+fn read_again(arguments: &RunArguments) -> Result<(Settings, HashMap<String, Credentials>), Usage> {
+    let settings = config::load(arguments)?;
+    let credentials = settings.credentials()?;
+    Ok((settings, credentials))
+}
+
 /// Goes on where `resume` says, as far as the zones are wanted.
-async fn subscribe(settings: &Settings, mut resume: HashMap<Topic, (u64, u64)>) -> Result<Subscriber, LinkError> {
+async fn subscribe(
+    settings: &Settings,
+    credentials: HashMap<String, Credentials>,
+    mut resume: HashMap<Topic, (u64, u64)>,
+) -> Result<Subscriber, LinkError> {
     let (endpoints, zones) = (settings.endpoints.clone(), settings.zones.clone());
     resume.retain(|topic, _| {
         zones.is_empty() || topic.zone.is_empty() || zones.iter().any(|zone| zone.as_str() == topic.zone)
     });
-    Subscriber::connect(SubscriberOptions { endpoints, zones, resume, ..SubscriberOptions::default() }).await
+    Subscriber::connect(SubscriberOptions { endpoints, credentials, zones, resume, ..SubscriberOptions::default() })
+        .await
 }

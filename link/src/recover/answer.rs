@@ -6,15 +6,20 @@ use zonescope_proto::v1::{self, Absence};
 
 use super::Kept;
 use crate::ring::Piece;
+use crate::scope::View;
 
 /// Frames of a reply stop here; the last one may pass it by its own size.
 pub const REPLY_BYTES: usize = 2 * MAX_FRAME_BYTES;
 
 const _: () = assert!(REPLY_BYTES + MAX_FRAME_BYTES < MAX_REPLY_BYTES);
 
-/// Answers `request` with at most `bytes` of frames (and at least one, if there is any). Each range has an equal share, so
-/// that all topics advance together. May read files: not for a task that must not wait.
-pub fn answer(request: &v1::RecoveryRequest, kept: &Kept, bytes: usize) -> v1::RecoveryReply {
+/// What a zone is looked up as that the asked endpoint does not speak of. No zone can be called that, so what is said of it is
+/// what is said of a zone that never was.
+const NOBODY: &str = "/";
+
+/// Answers `request` with at most `bytes` of frames (and at least one, if there is any), as far as `view` goes. Each range has
+/// an equal share, so that all topics advance together. May read files: not for a task that must not wait.
+pub fn answer(request: &v1::RecoveryRequest, kept: &Kept, view: &View, bytes: usize) -> v1::RecoveryReply {
     let mut reply = Reply::new(request, kept);
     let share = bytes.min(REPLY_BYTES) / request.range.len().max(1);
     for range in &request.range {
@@ -23,7 +28,10 @@ pub fn answer(request: &v1::RecoveryRequest, kept: &Kept, bytes: usize) -> v1::R
             reply.missing(range.first, range.last, Absence::OtherHost);
         } else {
             let mut left = share;
-            for piece in look_up(request.epoch, range, kept, share) {
+            let is_host = range.zone.is_empty();
+            let zone = if is_host || view.scope.takes(&range.zone) { range.zone.as_str() } else { NOBODY };
+            for piece in look_up(request.epoch, zone, range, kept, share) {
+                let piece = if is_host { narrow(piece, view) } else { piece };
                 if !reply.take(piece, &mut left) {
                     break;
                 }
@@ -43,19 +51,28 @@ pub fn patience(id: u64, kept: &Kept, wait: std::time::Duration) -> v1::Recovery
     v1::RecoveryReply { version: FORMAT_VERSION, id, host_id, epoch, wait_ms, ..v1::RecoveryReply::default() }
 }
 
-/// What is known of one range, some `share` bytes of it. What the ring has no more the spool may still have.
-fn look_up(epoch: u64, range: &v1::Range, kept: &Kept, share: usize) -> Vec<Piece> {
+/// A host frame that was kept, as `view` shows it. One that cannot be read, of another version, is not shown.
+fn narrow(piece: Piece, view: &View) -> Piece {
+    let Piece::Frame(sequence, bytes) = piece else { return piece };
+    match view.show(bytes) {
+        Ok(shown) => Piece::Frame(sequence, shown),
+        Err(_) => Piece::Missing(sequence, sequence, Absence::Evicted),
+    }
+}
+
+/// What is known of one range of `zone`, some `share` bytes of it. What the ring has no more the spool may still have.
+fn look_up(epoch: u64, zone: &str, range: &v1::Range, kept: &Kept, share: usize) -> Vec<Piece> {
     let mut enough = Enough::new(share);
     if epoch != kept.epoch {
         match &kept.spool {
-            Some(spool) => spool.look_up(epoch, &range.zone, range.first, range.last, &mut |p| enough.take(p)),
+            Some(spool) => spool.look_up(epoch, zone, range.first, range.last, &mut |p| enough.take(p)),
             None => enough.pieces.push(Piece::Missing(range.first, range.last, Absence::UnknownEpoch)),
         }
         return enough.pieces;
     }
     let evicted = {
         let ring = kept.ring();
-        ring.look_up(&range.zone, range.first, range.last, &mut |piece| enough.take(piece));
+        ring.look_up(zone, range.first, range.last, &mut |piece| enough.take(piece));
         ring.evicted()
     };
     let Some(spool) = &kept.spool else { return enough.pieces };
@@ -66,7 +83,7 @@ fn look_up(epoch: u64, range: &v1::Range, kept: &Kept, share: usize) -> Vec<Piec
         let more = match piece {
             Piece::Missing(first, last, Absence::Evicted) => {
                 let mut more = true;
-                spool.look_up(epoch, &range.zone, first, last, &mut |piece| {
+                spool.look_up(epoch, zone, first, last, &mut |piece| {
                     more = match piece {
                         Piece::Missing(_, _, why) if why != Absence::NeverSent && is_behind => false,
                         // The epoch goes on: what the spool does not have is lost.

@@ -15,7 +15,8 @@ use super::answer::{answer, patience};
 use super::budget::{Budget, Verdict};
 use super::{Bounds, Kept};
 use crate::LinkError;
-use crate::transport::Counter;
+use crate::scope::{Scope, View};
+use crate::transport::{Admission, Counter, Refusals, Refused, address_and_port};
 
 /// What is no request is logged once in this time.
 const COMPLAIN_EVERY: Duration = Duration::from_secs(60);
@@ -37,7 +38,9 @@ pub struct Tallies {
 #[derive(Debug)]
 pub struct Server {
     endpoint: String,
+    view: Arc<View>,
     tallies: Arc<Tallies>,
+    refusals: Arc<Refusals>,
     task: tokio::task::JoinHandle<()>,
 }
 
@@ -48,23 +51,31 @@ impl Drop for Server {
 }
 
 impl Server {
-    /// Listens on `endpoint`.
+    /// Listens on `endpoint`, for whom `admission` lets in, and hands out what is in `scope`.
     ///
     /// # Errors
     /// Where it cannot be bound.
-    pub async fn bind(endpoint: &str, kept: Arc<Kept>, bounds: Bounds) -> Result<Self, LinkError> {
-        let counter = Counter::bind(endpoint).await?;
+    pub async fn bind(
+        endpoint: &str,
+        admission: &Admission,
+        scope: Scope,
+        kept: Arc<Kept>,
+        bounds: Bounds,
+    ) -> Result<Self, LinkError> {
+        let counter = Counter::bind(endpoint, admission).await?;
         let endpoint = counter.endpoint().to_owned();
-        let tallies = Arc::new(Tallies::default());
+        let view = Arc::new(View { scope, recovery_port: address_and_port(&endpoint)?.1 });
+        let (tallies, refusals) = (Arc::new(Tallies::default()), counter.refusals());
         let clerk = Clerk {
             counter,
             kept,
+            view: Arc::clone(&view),
             budget: Budget::new(bounds, Duration::ZERO),
             tallies: Arc::clone(&tallies),
             started: Instant::now(),
             complained: None,
         };
-        Ok(Server { endpoint, tallies, task: tokio::spawn(clerk.run()) })
+        Ok(Server { endpoint, view, tallies, refusals, task: tokio::spawn(clerk.run()) })
     }
 
     /// Where it listens.
@@ -72,15 +83,26 @@ impl Server {
         &self.endpoint
     }
 
+    /// What it shows.
+    pub fn view(&self) -> &Arc<View> {
+        &self.view
+    }
+
     /// What happened.
     pub fn tallies(&self) -> &Tallies {
         &self.tallies
+    }
+
+    /// What it turned away.
+    pub fn refused(&self) -> Refused {
+        self.refusals.counts()
     }
 }
 
 struct Clerk {
     counter: Counter,
     kept: Arc<Kept>,
+    view: Arc<View>,
     budget: Budget,
     tallies: Arc<Tallies>,
     started: Instant,
@@ -128,10 +150,10 @@ impl Clerk {
     async fn look_up(&self, request: v1::RecoveryRequest, most: usize) -> v1::RecoveryReply {
         let kept = Arc::clone(&self.kept);
         if kept.spool().is_none() {
-            return answer(&request, &kept, most);
+            return answer(&request, &kept, &self.view, most);
         }
-        let id = request.id;
-        let answered = tokio::task::spawn_blocking(move || answer(&request, &kept, most)).await;
+        let (id, view) = (request.id, Arc::clone(&self.view));
+        let answered = tokio::task::spawn_blocking(move || answer(&request, &kept, &view, most)).await;
         answered.unwrap_or_else(|_| patience(id, &self.kept, Duration::from_secs(1)))
     }
 

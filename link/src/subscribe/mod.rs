@@ -26,7 +26,7 @@ use zonescope_proto::{Topic, ZoneName};
 use crate::LinkError;
 use crate::order::{self, Core, Fetch, Gap, Note, Output};
 use crate::recover::fetch::Fetcher;
-use crate::transport::{address_and_port, check_endpoint};
+use crate::transport::{Credentials, address_and_port, check_endpoint};
 
 use parcel::Parcel;
 pub use parcel::Received;
@@ -44,6 +44,8 @@ const COMPLAIN_EVERY: Duration = Duration::from_secs(60);
 pub struct SubscriberOptions {
     /// Generators: `tcp://HOST:PORT` each.
     pub endpoints: Vec<String>,
+    /// How to speak to them, by endpoint: publisher and recovery alike. In plain to one that is missing.
+    pub credentials: HashMap<String, Credentials>,
     /// Zones to take; empty for all. Host frames always come.
     pub zones: Vec<ZoneName>,
     /// Where to go on: epoch and number of each topic that is durably stored. Whatever came after is asked for.
@@ -119,9 +121,17 @@ impl Subscriber {
         let core = Core::new(options.order, options.endpoints.len(), &options.zones, &options.resume, Duration::ZERO);
         let (mut tasks, mut fetchers) = (Vec::new(), Vec::new());
         for (session, endpoint) in options.endpoints.into_iter().enumerate() {
-            let fetcher = Fetcher::new(address_and_port(&endpoint)?.0.to_owned());
+            let credentials = options.credentials.get(&endpoint).cloned().unwrap_or_default();
+            let fetcher = Fetcher::new(address_and_port(&endpoint)?.0.to_owned(), credentials.clone());
             let endpoint: Arc<str> = endpoint.into();
-            let peer = Peer::new(session, Arc::clone(&endpoint), prefixes.clone(), sender.clone(), Arc::clone(&shared));
+            let peer = Peer::new(
+                session,
+                Arc::clone(&endpoint),
+                credentials,
+                prefixes.clone(),
+                sender.clone(),
+                Arc::clone(&shared),
+            );
             tasks.push(tokio::spawn(peer.run()));
             // The state machine has one request at a time under way.
             let (requests, pending) = mpsc::channel(1);

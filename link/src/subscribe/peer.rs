@@ -13,7 +13,7 @@ use super::parcel::Parcel;
 use crate::backoff::Backoff;
 use crate::order::{Answer, Fetch, Item, SessionId};
 use crate::recover::fetch::Fetcher;
-use crate::transport::Subscription;
+use crate::transport::{Credentials, Subscription};
 
 /// A peer that is silent for this long, or for three of its intervals if that is longer, is connected to anew.
 const SILENCE: Duration = Duration::from_secs(15);
@@ -39,6 +39,7 @@ pub(super) enum Input {
 pub(super) struct Peer {
     session: SessionId,
     endpoint: Arc<str>,
+    credentials: Credentials,
     prefixes: Vec<String>,
     queue: mpsc::Sender<Input>,
     shared: Arc<Shared>,
@@ -51,11 +52,12 @@ impl Peer {
     pub(super) fn new(
         session: SessionId,
         endpoint: Arc<str>,
+        credentials: Credentials,
         prefixes: Vec<String>,
         queue: mpsc::Sender<Input>,
         shared: Arc<Shared>,
     ) -> Self {
-        Peer { session, endpoint, prefixes, queue, shared, complained: None, silence: SILENCE }
+        Peer { session, endpoint, credentials, prefixes, queue, shared, complained: None, silence: SILENCE }
     }
 
     /// Connects, receives, and connects again, until nobody listens.
@@ -63,7 +65,7 @@ impl Peer {
         let mut backoff = Backoff::connect();
         let mut said = false;
         loop {
-            match Subscription::connect(&self.endpoint, &self.prefixes).await {
+            match Subscription::connect(&self.endpoint, &self.prefixes, &self.credentials).await {
                 Ok(subscription) => {
                     tracing::info!(endpoint = %self.endpoint, "connected");
                     self.shared.connections.fetch_add(1, Relaxed);

@@ -69,6 +69,24 @@ test_options_end_up_in_the_configuration() {
     unchanged "after --uninstall --purge"
 }
 
+test_keys_are_made_once_shown_kept_and_purged() {
+    systemd
+    installer --generator --keys
+    expect 0 "installing with keys"
+    says "the public key of zonescope-generator: THE-PUBLIC-KEY"
+    says_not "a secret"
+    [ "$(stat -c '%U %a' /etc/zonescope/keys/generator/secret)" = "zonescope 600" ] || fail "the secret should be the service's alone"
+    installer --generator --keys
+    says "nothing to change"
+    says "the public key of zonescope-generator: THE-PUBLIC-KEY"
+    installer --uninstall
+    expect 0 "uninstalling"
+    is_file /etc/zonescope/keys/generator/secret
+    installer --uninstall --purge
+    expect 0 "purging"
+    unchanged "after --uninstall --purge"
+}
+
 test_two_roles_share_what_they_share() {
     systemd
     installer --generator
