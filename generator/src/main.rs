@@ -6,9 +6,11 @@ use clap::Parser;
 use zonescope_generator::cli::{Cli, Command};
 use zonescope_generator::config::Config;
 use zonescope_generator::{cli, doctor, once, programs, record, run};
+use zonescope_link::confine::{self, Need};
 use zonescope_link::{exit, log};
 
 fn main() -> ExitCode {
+    confine::begin();
     match execute(Cli::parse()) {
         Ok(()) => ExitCode::from(exit::OK),
         Err(error) => exit::report("zonescope-generator", error.as_ref()),
@@ -23,6 +25,7 @@ fn execute(cli: Cli) -> anyhow::Result<()> {
                 return cli::say("the configuration is right");
             }
             log::init(config.log_format()?, arguments.verbose);
+            confine::give_up_all_but(if config.runs_dtrace() { Need::Dtrace } else { Need::Processes });
             run::run(config)
         }
         Command::Once(arguments) => {
