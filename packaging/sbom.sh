@@ -20,8 +20,8 @@ esac
 iso=$(date -u -d "@$time" +%Y-%m-%dT%H:%M:%SZ 2>/dev/null || awk -v t="$time" 'BEGIN { print strftime("%Y-%m-%dT%H:%M:%SZ", t, 1) }')
 sum() { if command -v sha256sum >/dev/null; then sha256sum | cut -d' ' -f1; else digest -a sha256; fi; }
 
-parts=$(cd "$root" && cargo tree --locked --edges normal --target "$target" --package "$program" --prefix depth --no-dedupe \
-    --format ' {p}|{l}' | sed -e 's/ (proc-macro)//' -e 's/ ([^|]*)|/|/' -e 's/ (\*)$//')
+parts=$(cd "$root" && cargo tree --locked --edges normal,no-proc-macro --target "$target" --package "$program" \
+    --prefix depth --format ' {p}|{l}' | sed -e 's/ ([^|]*)|/|/' -e 's/ (\*)$//')
 serial=$(printf '%s\n' "$program $platform $version $time" "$parts" | sum | sed 's/\(.\{8\}\)\(.\{4\}\).\(.\{3\}\).\(.\{3\}\)\(.\{12\}\).*/\1-\2-5\3-8\4-\5/')
 
 printf '%s\n' "$parts" | awk -v program="$program" -v version="$version" -v time="$iso" -v serial="$serial" -v lock="$root/Cargo.lock" '
