@@ -5,7 +5,7 @@
 # end, with the reason: a check that is skipped in silence is a check that nobody has.
 #
 # Tests in Rust and tests/install find their tools through the environment:
-#   ZONESCOPE_PYTHON    a Python with pyzmq, protobuf, grpcio-tools, duckdb, pyarrow and pandas
+#   ZONESCOPE_PYTHON    a Python with pyzmq, protobuf, grpcio-tools, duckdb, pyarrow, pandas and cyclonedx-python-lib
 #   ZONESCOPE_DTRACE    a real dtrace (root on Debian only)
 #   ZONESCOPE_SKIPPED   a file: a test that cannot run here appends a line that says what and why
 # An unset tool means that it could not be had; the test then skips, and says so.
@@ -13,7 +13,7 @@ set -u
 
 STEPS='fmt shell deny clippy illumos install test chaos systemd debian family'
 CARGO_DENY_VERSION=0.20.2
-PYTHON_PACKAGES='pyzmq protobuf grpcio-tools duckdb pyarrow pandas'
+PYTHON_PACKAGES='pyzmq protobuf grpcio-tools duckdb pyarrow pandas cyclonedx-python-lib[json-validation]'
 ILLUMOS=x86_64-unknown-illumos
 SKIP=77
 
@@ -22,7 +22,7 @@ usage() {
 sh test.sh [STEP...]    run all steps, or these, in this order:
   fmt       cargo fmt --check
   shell     shellcheck of every shell script
-  deny      cargo-deny: licences, bans, sources, advisories (deny.toml)
+  deny      cargo-deny: licences, bans, sources, advisories (deny.toml); what a release says it is made of (packaging/sbom.sh)
   clippy    cargo clippy, warnings are errors
   illumos   type check of everything against illumos' real standard library
   install   tests/install: install.sh and packaging, in throw-away copies of this machine's root
@@ -153,6 +153,10 @@ step_deny() {
         "$sd_root/bin/cargo-deny" --locked check advisories || sd_code=1
     else
         skipped "deny: advisories: the database of RustSec cannot be fetched here"
+    fi
+    need_python
+    if [ -n "${ZONESCOPE_PYTHON:-}" ]; then
+        "$ZONESCOPE_PYTHON" tests/python/check_sbom.py || sd_code=1
     fi
     return $sd_code
 }

@@ -81,6 +81,10 @@ release() {
     rm -rf "${out:?}/$name"
     # shellcheck disable=SC2086 # a list of programs
     sh "$root/packaging/stage.sh" "$root" "$binaries" "$out/$name" $programs
+    mkdir "$out/$name/sbom"
+    for program in $programs; do
+        sh "$root/packaging/sbom.sh" "$program" "$platform" "$version" "$(source_time)" > "$out/$name/sbom/$program.cdx.json"
+    done
     echo "$version" > "$out/$name/VERSION"
     echo "$platform" > "$out/$name/PLATFORM"
     ( cd "$out/$name" && find . -type f ! -name SHA256SUMS | sed 's|^\./||' | sort | while read -r file; do

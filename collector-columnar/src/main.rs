@@ -5,10 +5,12 @@ use std::process::ExitCode;
 use clap::Parser;
 use zonescope_collector_columnar::cli::{Cli, Command, NAME, ROLE};
 use zonescope_collector_columnar::{commands, config};
+use zonescope_link::confine::{self, Need};
 use zonescope_link::keys::command::Owner;
 use zonescope_link::{exit, log};
 
 fn main() -> ExitCode {
+    confine::begin();
     match execute(Cli::parse().command) {
         Ok(()) => ExitCode::from(exit::OK),
         Err(error) => exit::report(NAME, error.as_ref()),
@@ -28,6 +30,7 @@ fn execute(command: Command) -> anyhow::Result<()> {
                 return commands::say("the configuration is right");
             }
             log::init(settings.log_format, arguments.verbose);
+            confine::give_up_all_but(Need::Nothing);
             commands::run::run(&arguments, settings)
         }
         Command::Query(arguments) => commands::query::query(&arguments),

@@ -250,16 +250,17 @@ fn target(config: &Config, path: &Path) -> Result<Target, Usage> {
 }
 
 fn credentials(config: &Config, path: &Path) -> Result<Credentials, Usage> {
-    let secret_of = |key: &str, file: &Option<PathBuf>| {
-        let read = |file: &PathBuf| secret::read(file).map_err(|why| config::wrong(path, key, file.display(), &why));
+    let secret_by = |read: fn(&Path) -> Result<Secret, String>, key: &str, file: &Option<PathBuf>| {
+        let read = |file: &PathBuf| read(file).map_err(|why| config::wrong(path, key, file.display(), &why));
         file.as_ref().map(read).transpose()
     };
+    let secret_of = |key: &str, file: &Option<PathBuf>| secret_by(secret::read, key, file);
     let pem = |key: &str, file: &Option<PathBuf>| {
         let read =
             |file: &PathBuf| std::fs::read(file).map_err(|e| config::wrong(path, key, file.display(), &e.to_string()));
         file.as_ref().map(read).transpose()
     };
-    let client = match (pem("tls_cert", &config.tls_cert)?, pem("tls_key", &config.tls_key)?) {
+    let client = match (pem("tls_cert", &config.tls_cert)?, secret_by(secret::read_all, "tls_key", &config.tls_key)?) {
         (Some(certificate), Some(key)) => Some((certificate, key)),
         (None, None) => None,
         _ => return Err(config::wrong(path, "tls_cert", "alone", "`tls_cert` and `tls_key` go together")),

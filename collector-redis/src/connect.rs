@@ -55,7 +55,7 @@ pub struct Credentials {
     /// Whom to trust: certificates in PEM. The system's own list where there is none.
     pub ca: Option<Vec<u8>>,
     /// Our own certificate and key in PEM.
-    pub client: Option<(Vec<u8>, Vec<u8>)>,
+    pub client: Option<(Vec<u8>, Secret)>,
 }
 
 /// Everything that is needed to connect.
@@ -184,7 +184,10 @@ impl Target {
         }
         let client = client.clone();
         Some(TlsCertificates {
-            client_tls: client.map(|(client_cert, client_key)| ClientTlsConfig { client_cert, client_key }),
+            client_tls: client.map(|(client_cert, key)| ClientTlsConfig {
+                client_cert,
+                client_key: key.reveal().as_bytes().to_vec(),
+            }),
             root_cert: ca.clone(),
         })
     }

@@ -5,10 +5,12 @@ use std::process::ExitCode;
 use clap::Parser;
 use zonescope_collector_redis::cli::{Cli, Command, NAME, ROLE};
 use zonescope_collector_redis::{commands, config};
+use zonescope_link::confine::{self, Need};
 use zonescope_link::keys::command::Owner;
 use zonescope_link::{exit, log};
 
 fn main() -> ExitCode {
+    confine::begin();
     match execute(Cli::parse().command) {
         Ok(()) => ExitCode::from(exit::OK),
         Err(error) => exit::report(NAME, error.as_ref()),
@@ -24,6 +26,7 @@ fn execute(command: Command) -> anyhow::Result<()> {
                 return commands::say("the configuration is right");
             }
             log::init(settings.log_format, arguments.verbose);
+            confine::give_up_all_but(Need::Nothing);
             commands::run::run(&arguments, settings)
         }
         Command::Top(arguments) => {

@@ -1,20 +1,30 @@
-//! Secrets: read from files that only their owner and group can read, never shown.
+//! Secrets: read from files that only their owner and group can read, never shown, and overwritten in memory when they are dropped.
+//! The crate `redis` keeps copies of its own, for as long as the collector may have to connect again: the process is closed to debuggers
+//! and leaves no core file ([`zonescope_link::confine`]).
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use zeroize::Zeroizing;
+
 /// The environment variable that may hold the password.
 pub const PASSWORD_VARIABLE: &str = "ZONESCOPE_REDIS_PASSWORD";
 
-/// A password. Formatting it shows nothing.
+/// A password or a private key. Formatting it shows nothing.
 #[derive(Clone, PartialEq, Eq, serde::Deserialize)]
-#[serde(transparent)]
-pub struct Secret(String);
+#[serde(from = "String")]
+pub struct Secret(Zeroizing<String>);
+
+impl From<String> for Secret {
+    fn from(text: String) -> Self {
+        Secret(Zeroizing::new(text))
+    }
+}
 
 impl Secret {
     /// Takes a text for a secret.
     pub fn new(text: impl Into<String>) -> Self {
-        Secret(text.into())
+        Secret(Zeroizing::new(text.into()))
     }
 
     /// The secret itself.
@@ -29,17 +39,24 @@ impl std::fmt::Debug for Secret {
     }
 }
 
-/// Reads a secret: the first line of a file.
+/// Reads a password: the first line of a file.
 ///
 /// # Errors
 /// Where it cannot be read, or others can read it too.
 pub fn read(path: &Path) -> Result<Secret, String> {
-    only_ours(path)?;
-    let text = std::fs::read_to_string(path).map_err(|e| e.to_string())?;
-    match text.lines().next() {
-        Some(line) if !line.is_empty() => Ok(Secret(line.to_owned())),
+    match read_all(path)?.reveal().lines().next() {
+        Some(line) if !line.is_empty() => Ok(Secret::new(line)),
         _ => Err("its first line is empty".to_owned()),
     }
+}
+
+/// Reads a private key: the whole of a file.
+///
+/// # Errors
+/// Where it cannot be read, or others can read it too.
+pub fn read_all(path: &Path) -> Result<Secret, String> {
+    only_ours(path)?;
+    std::fs::read_to_string(path).map(Secret::from).map_err(|e| e.to_string())
 }
 
 /// Whether only owner and group can read it.

@@ -73,6 +73,45 @@ fn tls_is_verified_by_authority_and_by_name() {
     assert_eq!(collector.end(), 0);
 }
 
+/// Without Redis: that is found while the configuration is read.
+#[test]
+fn a_private_key_that_others_can_read_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let at = |file: &str| directory.path().join(file).to_str().unwrap().to_owned();
+    std::fs::write(at("key"), "-----BEGIN PRIVATE KEY-----\n").unwrap();
+    std::fs::write(at("cert"), "-----BEGIN CERTIFICATE-----\n").unwrap();
+    std::fs::set_permissions(at("key"), std::fs::Permissions::from_mode(0o644)).unwrap();
+    let config = format!("redis = [\"rediss://127.0.0.1\"]\ntls_cert = {:?}\ntls_key = {:?}\n", at("cert"), at("key"));
+    std::fs::write(at("redis.toml"), config).unwrap();
+    let refused = run(program().to_str().unwrap(), &["run", "--check-config", "--config", &at("redis.toml")]).unwrap();
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert_eq!(refused.status.code(), Some(2), "{said}");
+    assert!(said.contains("tls_key") && said.contains("chmod 640"), "{said}");
+}
+
+/// No privilege, and nothing to read for who is the same user.
+#[test]
+fn it_needs_no_privilege_and_keeps_none() {
+    let feed = Feed::new("h");
+    let mut collector = Collector::run(&["--connect", &feed.endpoint(), "--redis", "redis://127.0.0.1:1"]);
+    collector.wait_for("receiving");
+    let tasks = std::fs::read_dir(format!("/proc/{}/task", collector.id())).unwrap();
+    for task in tasks {
+        let Ok(status) = std::fs::read_to_string(task.unwrap().path().join("status")) else { continue };
+        for set in ["CapInh", "CapPrm", "CapEff", "CapAmb", "CapBnd"] {
+            // Only root can take from the bounding set; for anybody else no_new_privs closes the way there.
+            if set != "CapBnd" || rustix::process::geteuid().is_root() {
+                assert!(status.contains(&format!("{set}:\t0000000000000000")), "{status}");
+            }
+        }
+        assert!(status.contains("NoNewPrivs:\t1"), "{status}");
+    }
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", collector.id())).unwrap();
+    let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
+    assert_eq!(core.split_ascii_whitespace().collect::<Vec<_>>()[4..6], ["0", "0"]);
+    collector.kill();
+}
+
 #[test]
 fn passwords_come_from_files_and_show_nowhere() {
     let Some(server) = Redis::start(&["--requirepass", "hunter2"]) else { return };

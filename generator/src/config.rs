@@ -200,6 +200,11 @@ impl Config {
         self
     }
 
+    /// Whether dtrace is started. What is recorded needs none.
+    pub fn runs_dtrace(&self) -> bool {
+        self.dtrace.enabled && !self.source.starts_with("recorded:") && self.dtrace.find_dtrace().is_some()
+    }
+
     /// How log lines look.
     ///
     /// # Errors

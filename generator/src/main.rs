@@ -7,11 +7,13 @@ use zonescope_generator::cli::{Cli, Command};
 use zonescope_generator::config::Config;
 use zonescope_generator::endpoints::Doors;
 use zonescope_generator::{cli, doctor, once, programs, record, run};
+use zonescope_link::confine::{self, Need};
 use zonescope_link::keys::command::Owner;
 use zonescope_link::keys::keyring::Keyring;
 use zonescope_link::{exit, log};
 
 fn main() -> ExitCode {
+    confine::begin();
     match execute(Cli::parse()) {
         Ok(()) => ExitCode::from(exit::OK),
         Err(error) => exit::report("zonescope-generator", error.as_ref()),
@@ -27,6 +29,7 @@ fn execute(cli: Cli) -> anyhow::Result<()> {
                 return cli::say("the configuration is right");
             }
             log::init(config.log_format()?, arguments.verbose);
+            confine::give_up_all_but(if config.runs_dtrace() { Need::Dtrace } else { Need::Processes });
             run::run(config)
         }
         Command::Once(arguments) => {

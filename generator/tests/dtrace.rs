@@ -18,6 +18,10 @@ const PRELUDE: &str = "#!/bin/sh\n\
     mark=$(sed -n 's/.*\\\\036\\([0-9a-f]*\\)\\\\037end.*/\\1/p' | head -n 1)\n\
     rec() { printf \"\\036$mark\\037$1\\037.\\n\"; }\n";
 
+fn set_mode(path: &Path, mode: u32) {
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+}
+
 struct Host {
     directory: tempfile::TempDir,
     options: DtraceOptions,
@@ -29,9 +33,10 @@ impl Host {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("dtrace");
         std::fs::write(&path, format!("{PRELUDE}{script}\n")).unwrap();
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        set_mode(&path, 0o755);
         let user_dir = directory.path().join("dtrace.d");
         std::fs::create_dir(&user_dir).unwrap();
+        set_mode(&user_dir, 0o755);
         let programs = Some(BTreeSet::from(["oncpu".to_owned()]));
         Host { directory, options: DtraceOptions { path: Some(path), programs, user_dir, ..DtraceOptions::default() } }
     }
@@ -43,6 +48,7 @@ impl Host {
     fn write(&self, name: &str, text: &str) -> PathBuf {
         let path = self.options.user_dir.join(name);
         std::fs::write(&path, text).unwrap();
+        set_mode(&path, 0o644);
         path
     }
 
@@ -286,6 +292,48 @@ fn users_programs_fill_their_own_tables_and_a_bad_one_disturbs_nobody() {
     assert_eq!(collect(&sample, "nfs_ops").success, Some(1));
     let told = error(&sample, "bad");
     assert!(told.starts_with(&format!("{}:5: ", bad.display())), "{told}");
+}
+
+#[test]
+fn a_program_that_others_could_have_written_is_not_loaded_and_the_error_says_what_to_do() {
+    let mut host = Host::new("while :; do rec end; sleep 0.1; done");
+    host.options.programs = Some(BTreeSet::new());
+    let path = host.write("nfs.d", &user("nfs_ops"));
+    let directory = host.options.user_dir.clone();
+    let mut dtrace = host.start();
+    let runs = |dtrace: &mut Dtrace| until(dtrace, "running", |sample| state(sample, "nfs_ops") == "running");
+    let mut refused = |at: &Path, family: &str, advice: &str| {
+        dtrace.reload();
+        let sample = until(&mut dtrace, "a refusal", |sample| !error(sample, family).is_empty());
+        let told = error(&sample, family);
+        assert!(told.starts_with(&format!("{}: ", at.display())) && told.ends_with(advice), "{told}");
+        until(&mut dtrace, "its end", |sample| program(sample, "nfs_ops").is_none());
+    };
+    for mode in [0o664, 0o646] {
+        set_mode(&path, mode);
+        refused(&path, "nfs", &format!("chmod go-w {}", path.display()));
+        set_mode(&path, 0o644);
+    }
+    set_mode(&directory, 0o777);
+    refused(&directory, "dtrace", &format!("chmod go-w {}", directory.display()));
+    set_mode(&directory, 0o755);
+    if rustix::process::geteuid().is_root() {
+        let owned_by = |path: &Path, user| std::os::unix::fs::chown(path, Some(user), None).unwrap();
+        for (at, family) in [(&path, "nfs"), (&directory, "dtrace")] {
+            owned_by(at, 65_534);
+            refused(at, family, &format!("chown root {}", at.display()));
+            owned_by(at, 0);
+        }
+        // A link to somebody's file is somebody's file.
+        let elsewhere = host.file("elsewhere");
+        std::fs::rename(&path, &elsewhere).unwrap();
+        std::os::unix::fs::symlink(&elsewhere, &path).unwrap();
+        owned_by(&elsewhere, 65_534);
+        refused(&path, "nfs", &format!("chown root {}", path.display()));
+        owned_by(&elsewhere, 0);
+    }
+    dtrace.reload();
+    runs(&mut dtrace);
 }
 
 #[test]

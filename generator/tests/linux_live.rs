@@ -16,7 +16,7 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::UdpSocket;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -27,88 +27,29 @@ use zonescope_generator::source::{Sample, Source, Tick};
 use zonescope_link::clock::{Clock, SystemClock};
 use zonescope_proto::{ZoneName, v1};
 
+#[path = "support/group.rs"]
+mod group;
+
+use group::{Group, skipped};
+
 /// How far the source may be from the truth.
 const TOLERANCE: f64 = 0.02;
 
 /// Tells the helper, which is this very program, what to do.
 const TASK: &str = "ZONESCOPE_TEST_TASK";
 
-/// A cgroup in every hierarchy that is mounted, removed when dropped.
-struct Group {
-    name: String,
-    directories: Vec<PathBuf>,
-}
-
 impl Group {
-    /// `None`, said loudly, where none can be made.
-    fn make(purpose: &str) -> Option<Group> {
-        if !rustix::process::geteuid().is_root() {
-            return skipped("not root");
-        }
-        let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-        let is_useful = |line: &&str| {
-            let controllers = ["cpu", "cpuacct", "memory", "blkio", "pids"];
-            line.contains(" - cgroup2 ")
-                || (line.contains(" - cgroup ") && line.split([' ', ',']).any(|word| controllers.contains(&word)))
-        };
-        let mut group = Group { name: format!("zonescope-{purpose}-{}", std::process::id()), directories: Vec::new() };
-        for mount in mounts.lines().filter(is_useful).filter_map(|line| line.split(' ').nth(4)) {
-            let directory = Path::new(mount).join(&group.name);
-            if fs::create_dir(&directory).is_ok() {
-                group.directories.push(directory);
-            }
-        }
-        if group.directories.is_empty() { skipped("no cgroup hierarchy that may be written") } else { Some(group) }
-    }
-
-    fn zone(&self) -> ZoneName {
-        ZoneName::new(&*self.name).unwrap()
-    }
-
-    /// A file of the group, in whichever hierarchy has it.
-    fn file(&self, name: &str) -> Option<PathBuf> {
-        self.directories.iter().map(|directory| directory.join(name)).find(|file| file.exists())
-    }
-
-    /// A group inside it.
-    fn inner(&self, name: &str) -> Group {
-        let directories: Vec<PathBuf> = self.directories.iter().map(|directory| directory.join(name)).collect();
-        directories.iter().for_each(|directory| fs::create_dir(directory).unwrap());
-        Group { name: format!("{}_{name}", self.name), directories }
-    }
-
-    /// What a shell runs to move itself into it.
-    fn enter(&self) -> String {
-        self.directories.iter().map(|d| format!("echo $$ > '{}/cgroup.procs'; ", d.display())).collect()
-    }
-
     /// Starts a shell command in the group, with the words behind `$@` after its own.
     #[allow(clippy::disallowed_methods, reason = "a test needs somebody to watch")]
     fn start(&self, script: &str, task: &str) -> Helper {
-        let enter: String =
-            self.directories.iter().map(|d| format!("echo $$ > '{}/cgroup.procs'; ", d.display())).collect();
         let mut command = Command::new("sh");
-        command.args(["-c", &format!("{enter}{script}"), "sh"]).arg(std::env::current_exe().unwrap());
+        command.args(["-c", &format!("{}{script}", self.enter()), "sh"]).arg(std::env::current_exe().unwrap());
         command.args(["--exact", "helper", "--ignored", "--nocapture"]).env(TASK, task);
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let answers = BufReader::new(child.stdout.take().unwrap());
         let mut helper = Helper { child, answers };
         helper.wait_for("ready");
         helper
-    }
-}
-
-impl Drop for Group {
-    fn drop(&mut self) {
-        for directory in &self.directories {
-            // The kernel needs a moment to let go of a process that has just ended.
-            for _ in 0..100 {
-                if fs::remove_dir(directory).is_ok() {
-                    break;
-                }
-                std::thread::sleep(Duration::from_millis(10));
-            }
-        }
     }
 }
 
@@ -149,11 +90,6 @@ impl Drop for Sleeper {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
-}
-
-fn skipped<T>(why: &str) -> Option<T> {
-    eprintln!("SKIPPED: {why}");
-    None
 }
 
 fn cpu_time() -> Duration {

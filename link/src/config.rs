@@ -16,10 +16,18 @@ pub fn load<T: DeserializeOwned + Default>(path: &Path, required: bool) -> Resul
         Err(error) if error.kind() == std::io::ErrorKind::NotFound && !required => return Ok(T::default()),
         Err(error) => return Err(Usage(format!("cannot read the configuration {}: {error}", path.display()))),
     };
-    toml::from_str(&text).map_err(|error| {
-        // toml shows line, column, the line itself and what was expected.
-        Usage(format!("the configuration {} is wrong\n{}", path.display(), error.to_string().trim_end()))
-    })
+    toml::from_str(&text)
+        .map_err(|error| Usage(format!("the configuration {} is wrong\n{}", path.display(), described(&text, &error))))
+}
+
+/// Line, column, the line itself and what was expected, as toml shows them; but no line that may hold a password.
+fn described(text: &str, error: &toml::de::Error) -> String {
+    let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+    let number = before.matches('\n').count() + 1;
+    if text.lines().nth(number - 1).is_some_and(|line| line.contains("password")) {
+        return format!("line {number}, which is not shown for the password in it: allowed is KEY = \"TEXT\"");
+    }
+    error.to_string().trim_end().to_owned()
 }
 
 /// A value that cannot be: says so as the file does.
@@ -52,6 +60,14 @@ mod tests {
         );
         let kind = load_text("interval_ms = \"fast\"\n").unwrap_err().0;
         assert!(kind.contains("line 1") && kind.contains("fast") && kind.contains("u32"), "{kind}");
+    }
+
+    #[test]
+    fn a_mistake_in_a_password_does_not_show_it() {
+        for text in ["\npassword = hunter2\n", "\npassword = \"hunter2\"\n", "\nredis_password = [\"hunter2\"]"] {
+            let told = load_text(text).unwrap_err().0;
+            assert!(told.contains("line 2") && !told.contains("hunter2"), "{told}");
+        }
     }
 
     #[test]

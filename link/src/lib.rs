@@ -29,6 +29,7 @@
 pub mod backoff;
 pub mod clock;
 pub mod config;
+pub mod confine;
 pub mod doctor;
 pub mod exit;
 pub mod keys;

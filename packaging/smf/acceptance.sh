@@ -53,8 +53,11 @@ has_only_its_privileges() {
     ppriv "$(pid)" | nawk '$1 == "P:" { print $2 }' | tr , '\n' | sort > /tmp/zonescope-acceptance.$$
     [ -s /tmp/zonescope-acceptance.$$ ] || return 1
     svcprop -p method_context/privileges "$generator" | sed 's/[\\]//g' | tr , '\n' | sort | comm -13 - /tmp/zonescope-acceptance.$$ |
-        grep -v '^basic$' | grep . && { rm -f /tmp/zonescope-acceptance.$$; return 1; }
+        grep -v -e '^basic$' -e '^!' | grep . && { rm -f /tmp/zonescope-acceptance.$$; return 1; }
     rm -f /tmp/zonescope-acceptance.$$
+}
+gave_up_what_the_manifest_leaves() { # of basic, in all four sets, and with them core files (PROC_PROTECT)
+    [ "$(ppriv "$(pid)" | grep -c -e '^.[EIPL]: .*!file_link_any')" = 4 ] || { ppriv "$(pid)"; return 1; }
 }
 sees_every_zone() {
     "$program" once --format json > /tmp/zonescope-acceptance.$$ || return 1
@@ -84,6 +87,7 @@ check "the account is there" getent passwd zonescope
 check "the generator's service is online" state_is "$generator" online
 check "it runs as zonescope" runs_as
 check "it has the privileges of its manifest and no more" has_only_its_privileges
+check "it gave up what it needs no longer" gave_up_what_the_manifest_leaves
 check "it listens where it should" listens "$(bind)"
 check "refresh reads the configuration and keeps the process" same_pid_after_refresh
 check "restart makes a new process" new_pid_after svcadm restart "$generator"

@@ -1,7 +1,9 @@
 //! Whether a user's program can be run: its header, and what dtrace says of it.
 
 use std::ffi::OsString;
-use std::io::Read as _;
+use std::fs::Metadata;
+use std::io::{self, Read as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -77,9 +79,13 @@ pub fn check(file: &Path, dtrace: Option<&Path>) -> Result<Checked, ProgramError
 pub fn load(file: &Path) -> Result<Program, ProgramError> {
     let wrong = |text: String| ProgramError::new(file, None, text);
     let mut text = String::new();
-    std::fs::File::open(file)
-        .and_then(|open| open.take(MAX_PROGRAM_BYTES + 1).read_to_string(&mut text))
-        .map_err(|error| wrong(error.to_string()))?;
+    let mut read = || {
+        let open = std::fs::File::open(file)?;
+        // Of what is open, not of what the name may stand for a moment later.
+        trusted(file, &open.metadata()?)?;
+        open.take(MAX_PROGRAM_BYTES + 1).read_to_string(&mut text)
+    };
+    read().map_err(|error| wrong(error.to_string()))?;
     if text.len() as u64 > MAX_PROGRAM_BYTES {
         return Err(wrong(format!("longer than {MAX_PROGRAM_BYTES} bytes")));
     }
@@ -88,6 +94,19 @@ pub fn load(file: &Path) -> Result<Program, ProgramError> {
         return Err(wrong(format!("`{}` is the name of a built-in program", header.name)));
     }
     Ok(Program::User { path: file.to_owned(), header, text })
+}
+
+/// Whether nobody but root and our own user can have written what is there, or can now. sshd asks the same of authorized_keys.
+fn trusted(path: &Path, metadata: &Metadata) -> io::Result<()> {
+    let (owner, mode, path) = (metadata.uid(), metadata.mode() & 0o7777, path.display());
+    let (whose, then) = if owner != 0 && owner != rustix::process::geteuid().as_raw() {
+        (format!("belongs to user {owner}"), format!("chown root {path}"))
+    } else if mode & 0o022 != 0 {
+        (format!("others than its owner can write it (mode {mode:04o})"), format!("chmod go-w {path}"))
+    } else {
+        return Ok(());
+    };
+    Err(io::Error::other(format!("{whose}, and D programs run in the kernel: look what is in it, then {then}")))
 }
 
 /// All programs of a directory, and what is wrong with the others. A directory that is not there holds none.
@@ -115,9 +134,10 @@ pub fn load_all(directory: &Path) -> (Vec<Program>, Vec<ProgramError>) {
 }
 
 fn d_files(directory: &Path, errors: &mut Vec<ProgramError>) -> Vec<PathBuf> {
-    let entries = match std::fs::read_dir(directory) {
+    let trusted = std::fs::metadata(directory).and_then(|metadata| trusted(directory, &metadata));
+    let entries = match trusted.and_then(|()| std::fs::read_dir(directory)) {
         Ok(entries) => entries,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Vec::new(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Vec::new(),
         Err(error) => {
             errors.push(ProgramError::new(directory, None, error.to_string()));
             return Vec::new();

@@ -52,9 +52,16 @@ test_two_builds_are_byte_identical() {
     cmp "$tarball" "/tmp/elsewhere/target/zonescope-release/${tarball##*/}" || fail "two builds should be the same bytes"
     tar -tvzf "$tarball" | awk '$2 != "0/0" { exit 1 }' || fail "owned by nobody in particular"
     for file in bin/zonescope-generator bin/zonescope-collector-columnar install.sh SHA256SUMS PLATFORM VERSION \
-        man/zonescope-generator.1 man/zonescope-collector-columnar.1 man/zonescope.7 packaging/systemd/zonescope-generator.service packaging/smf/generator.xml packaging/smf/acceptance.sh LICENSE-MIT; do
+        man/zonescope-generator.1 man/zonescope-collector-columnar.1 man/zonescope.7 packaging/systemd/zonescope-generator.service packaging/smf/generator.xml packaging/smf/acceptance.sh LICENSE-MIT \
+        sbom/zonescope-generator.cdx.json sbom/zonescope-collector-columnar.cdx.json; do
         tar -tzf "$tarball" | grep -q "/$file$" || fail "the tarball should hold $file"
     done
+    tar -xOzf "$tarball" --wildcards '*/sbom/zonescope-generator.cdx.json' > /tmp/sbom.json
+    python3 -c 'import json, sys
+bom = json.load(open("/tmp/sbom.json"))
+assert bom["metadata"]["timestamp"] == "2023-11-14T22:13:20Z", bom["metadata"]
+assert [part["purl"] for part in bom["components"]] == ["pkg:cargo/bytes@1.0.0", "pkg:cargo/serde@1.0.0"], bom["components"]' ||
+        fail "the SBOM says what the program is made of, as of SOURCE_DATE_EPOCH"
 }
 
 test_package_makes_the_tarball_and_nothing_else() {
