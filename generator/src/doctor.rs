@@ -6,7 +6,7 @@ use std::time::Duration;
 use zonescope_link::clock::{Clock, SystemClock};
 use zonescope_link::doctor::{self, Finding};
 use zonescope_link::spool;
-use zonescope_link::transport::address_and_port;
+use zonescope_link::transport::{Credentials, address_and_port};
 
 use crate::cli::{DoctorArguments, Format};
 use crate::config::Config;
@@ -148,7 +148,7 @@ fn dtrace(config: &Config) -> Finding {
 async fn ports(config: &Config, host_id: &str) -> Vec<Finding> {
     let interval = Duration::from_millis(u64::from(config.interval_ms));
     let patience = (interval * TICKS).clamp(LEAST, MOST);
-    let (port, ours) = doctor::listen(&config.bind, host_id, patience, START, &SystemClock).await;
+    let (port, ours) = doctor::listen(&config.bind, &Credentials::None, host_id, patience, START, &SystemClock).await;
     let mut findings = vec![port];
     if config.bind.starts_with("tcp://127.") || config.bind.starts_with("tcp://[::1]") {
         findings.push(Finding::ok("reach", "only this host may subscribe: `bind` names its loopback address"));

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use zonescope_link::clock::{Clock, SystemClock};
 use zonescope_link::notify::Notify;
 use zonescope_link::shutdown::{Reload, Shutdown};
+use zonescope_link::transport::Admission;
 use zonescope_link::{LinkError, Publisher, RecoveryOptions};
 use zonescope_proto::{ZoneName, v1};
 
@@ -56,7 +57,7 @@ enum Output {
 
 impl Output {
     async fn publish(config: &Config, selection: &Selection) -> Result<Self, LinkError> {
-        let mut publisher = Publisher::bind(&config.bind, selection.identity.clone()).await?;
+        let mut publisher = Publisher::bind(&config.bind, Admission::Open, selection.identity.clone()).await?;
         recover(&mut publisher, config).await?;
         tracing::info!(
             endpoint = publisher.endpoint(),

@@ -28,6 +28,7 @@ pub mod clock;
 pub mod config;
 pub mod doctor;
 pub mod exit;
+pub mod keys;
 pub mod log;
 pub mod notify;
 pub mod order;

@@ -22,7 +22,7 @@ use crate::recover::{Bounds, Kept};
 use crate::ring::{self, Ring};
 use crate::spool::{self, Spool};
 use crate::tally::Tally;
-use crate::transport::{Publication, address_and_port};
+use crate::transport::{Admission, Publication, address_and_port};
 
 /// A topic that was silent for so long, by the times of its frames, is announced no more. Longer than the ring reaches back by
 /// default, so that what can be recovered is announced.
@@ -217,6 +217,7 @@ pub struct RecoveryOptions {
 pub struct Publisher {
     sealer: Sealer,
     socket: Publication,
+    admission: Admission,
     recovery: Option<(Arc<Kept>, Server)>,
     started: Instant,
     frames: u64,
@@ -224,17 +225,17 @@ pub struct Publisher {
 }
 
 impl Publisher {
-    /// Listens on `endpoint`. What subscribers miss is lost, until [`Publisher::recover`] is called.
+    /// Listens on `endpoint`, for whom `admission` lets in. What subscribers miss is lost, until [`Publisher::recover`] is called.
     ///
     /// # Errors
     /// Where it cannot be bound.
-    pub async fn bind(endpoint: &str, identity: Identity) -> Result<Self, LinkError> {
-        let socket = Publication::bind(endpoint).await?;
+    pub async fn bind(endpoint: &str, admission: Admission, identity: Identity) -> Result<Self, LinkError> {
+        let socket = Publication::bind(endpoint, &admission).await?;
         let sealer = Sealer::new(identity);
-        Ok(Publisher { sealer, socket, recovery: None, started: Instant::now(), frames: 0, bytes: 0 })
+        Ok(Publisher { sealer, socket, admission, recovery: None, started: Instant::now(), frames: 0, bytes: 0 })
     }
 
-    /// From now on keeps frames, and serves them to whoever missed some. Before the first frame: with a spool, the epoch may be
+    /// From now on keeps frames, and serves them to whoever missed some and would be let in to subscribe. Before the first frame: with a spool, the epoch may be
     /// set anew, so that it is later than every earlier one even if the clock was set back.
     ///
     /// # Errors
@@ -251,7 +252,7 @@ impl Publisher {
             spool = Some(opened);
         }
         let kept = Arc::new(Kept::new(identity.host_id.clone(), identity.epoch, Ring::new(options.ring), spool));
-        let server = Server::bind(&options.bind, Arc::clone(&kept), options.bounds).await?;
+        let server = Server::bind(&options.bind, &self.admission, Arc::clone(&kept), options.bounds).await?;
         self.sealer.announce_recovery(address_and_port(server.endpoint())?.1, &kept_epochs);
         self.recovery = Some((kept, server));
         Ok(())

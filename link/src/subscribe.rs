@@ -25,7 +25,7 @@ use crate::LinkError;
 use crate::backoff::Backoff;
 use crate::order::{self, Answer, Core, Fetch, Gap, Item, Note, Output, SessionId};
 use crate::recover::fetch::Fetcher;
-use crate::transport::{Subscription, address_and_port, check_endpoint};
+use crate::transport::{Credentials, Subscription, address_and_port, check_endpoint};
 
 /// Frames that wait to be taken, all endpoints together. When full, reading pauses. At 1 KiB a frame some 10 MiB
 /// with what decoding adds.
@@ -42,6 +42,8 @@ const COMPLAIN_EVERY: Duration = Duration::from_secs(60);
 pub struct SubscriberOptions {
     /// Generators: `tcp://HOST:PORT` each.
     pub endpoints: Vec<String>,
+    /// How to speak to them, by endpoint: publisher and recovery alike. In plain to one that is missing.
+    pub credentials: HashMap<String, Credentials>,
     /// Zones to take; empty for all. Host frames always come.
     pub zones: Vec<ZoneName>,
     /// Where to go on: epoch and number of each topic that is durably stored. Whatever came after is asked for.
@@ -245,11 +247,13 @@ impl Subscriber {
         let core = Core::new(options.order, options.endpoints.len(), &options.zones, &options.resume, Duration::ZERO);
         let (mut tasks, mut fetchers) = (Vec::new(), Vec::new());
         for (session, endpoint) in options.endpoints.into_iter().enumerate() {
-            let fetcher = Fetcher::new(address_and_port(&endpoint)?.0.to_owned());
+            let credentials = options.credentials.get(&endpoint).cloned().unwrap_or_default();
+            let fetcher = Fetcher::new(address_and_port(&endpoint)?.0.to_owned(), credentials.clone());
             let endpoint: Arc<str> = endpoint.into();
             let peer = Peer {
                 session,
                 endpoint: Arc::clone(&endpoint),
+                credentials,
                 prefixes: prefixes.clone(),
                 queue: sender.clone(),
                 shared: Arc::clone(&shared),
@@ -462,6 +466,7 @@ fn answer(endpoint: &Arc<str>, reply: v1::RecoveryReply, shared: &Shared) -> Ans
 struct Peer {
     session: SessionId,
     endpoint: Arc<str>,
+    credentials: Credentials,
     prefixes: Vec<String>,
     queue: mpsc::Sender<Input>,
     shared: Arc<Shared>,
@@ -474,7 +479,7 @@ impl Peer {
         let mut backoff = Backoff::connect();
         let mut said = false;
         loop {
-            match Subscription::connect(&self.endpoint, &self.prefixes).await {
+            match Subscription::connect(&self.endpoint, &self.prefixes, &self.credentials).await {
                 Ok(subscription) => {
                     tracing::info!(endpoint = %self.endpoint, "connected");
                     self.shared.connections.fetch_add(1, Relaxed);

@@ -2,12 +2,14 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::collections::HashMap;
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
 
 use zonescope_link::clock::{Clock, SystemClock};
 use zonescope_link::doctor::{Finding, Verdict, listen, peers};
+use zonescope_link::transport::{Admission, Credentials};
 use zonescope_link::{Identity, Publisher, RecoveryOptions};
 use zonescope_proto::v1;
 
@@ -21,7 +23,7 @@ fn free_endpoint() -> String {
 /// Publishes a zone and its host frame ten times a second, as long as the test lasts. Its clock is `wrong_by_ns` behind ours.
 async fn generator(recovery: bool, wrong_by_ns: u64) -> String {
     let identity = Identity { host_id: "h1".into(), host: "one".into(), epoch: SystemClock.now_ns() };
-    let mut publisher = Publisher::bind("tcp://127.0.0.1:0", identity).await.unwrap();
+    let mut publisher = Publisher::bind("tcp://127.0.0.1:0", Admission::Open, identity).await.unwrap();
     if recovery {
         let options = RecoveryOptions {
             bind: "tcp://127.0.0.1:0".into(),
@@ -45,7 +47,7 @@ async fn generator(recovery: bool, wrong_by_ns: u64) -> String {
 }
 
 async fn look(endpoint: &str) -> Vec<Finding> {
-    peers(&[endpoint.to_owned()], SOON, &SystemClock).await
+    peers(&[endpoint.to_owned()], &HashMap::new(), SOON, &SystemClock).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -57,9 +59,9 @@ async fn a_generator_is_known_by_its_host_version_and_epoch() {
     for part in ["host one (h1)", "format 1", "epoch 1", "1 zones every 100 ms"] {
         assert!(peer.found.contains(part), "{part}: {peer:?}");
     }
-    let (port, ours) = listen(&endpoint, "h1", SOON, "start it", &SystemClock).await;
+    let (port, ours) = listen(&endpoint, &Credentials::None, "h1", SOON, "start it", &SystemClock).await;
     assert!(port.verdict == Verdict::Ok && ours.is_some(), "{port:?}");
-    let (port, ours) = listen(&endpoint, "h2", SOON, "start it", &SystemClock).await;
+    let (port, ours) = listen(&endpoint, &Credentials::None, "h2", SOON, "start it", &SystemClock).await;
     assert!(port.verdict == Verdict::Fail && port.found.contains("another host_id") && ours.is_none(), "{port:?}");
 }
 
@@ -75,16 +77,16 @@ async fn somebody_else_on_the_port_is_told_from_nobody() {
     let endpoint = free_endpoint();
     let nobody = look(&endpoint).await;
     assert!(nobody[0].verdict == Verdict::Fail && nobody[0].found.contains("nobody answers"), "{nobody:?}");
-    let (port, _) = listen(&endpoint, "h1", SOON, "start it", &SystemClock).await;
+    let (port, _) = listen(&endpoint, &Credentials::None, "h1", SOON, "start it", &SystemClock).await;
     assert_eq!((port.verdict, port.next.as_deref()), (Verdict::Warn, Some("start it")), "{port:?}");
 
     let somebody = TcpListener::bind(endpoint.trim_start_matches("tcp://")).unwrap();
     let found = look(&endpoint).await;
     assert!(found[0].verdict == Verdict::Fail && found[0].found.contains("does not speak ZeroMQ"), "{found:?}");
-    let (port, _) = listen(&endpoint, "h1", SOON, "start it", &SystemClock).await;
+    let (port, _) = listen(&endpoint, &Credentials::None, "h1", SOON, "start it", &SystemClock).await;
     assert!(port.verdict == Verdict::Fail && port.found.contains("not by a generator"), "{port:?}");
     drop(somebody);
 
-    let (port, _) = listen("tcp://192.0.2.1:7211", "h1", SOON, "start it", &SystemClock).await;
+    let (port, _) = listen("tcp://192.0.2.1:7211", &Credentials::None, "h1", SOON, "start it", &SystemClock).await;
     assert!(port.verdict == Verdict::Fail && port.found.contains("no such address"), "{port:?}");
 }

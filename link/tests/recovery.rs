@@ -13,7 +13,7 @@ use zonescope_link::publish::Sealer;
 use zonescope_link::recover::server::Server;
 use zonescope_link::recover::{Bounds, Kept};
 use zonescope_link::ring::{self, Ring};
-use zonescope_link::transport::{Inquiry, Publication, address_and_port};
+use zonescope_link::transport::{Admission, Credentials, Inquiry, Publication, address_and_port};
 use zonescope_link::{Event, Identity, Publisher, RecoveryOptions, Subscriber, SubscriberOptions};
 use zonescope_proto::{FORMAT_VERSION, Message, v1};
 
@@ -49,10 +49,10 @@ struct Lossy {
 impl Lossy {
     async fn new(bounds: Bounds) -> Self {
         let kept = Arc::new(Kept::new("h1".into(), 7, Ring::new(ring::Limits::default()), None));
-        let server = Server::bind(ANY, Arc::clone(&kept), bounds).await.unwrap();
+        let server = Server::bind(ANY, &Admission::Open, Arc::clone(&kept), bounds).await.unwrap();
         let mut sealer = Sealer::new(identity());
         sealer.announce_recovery(address_and_port(server.endpoint()).unwrap().1, &[]);
-        Lossy { sealer, socket: Publication::bind(ANY).await.unwrap(), kept, server, sequence: 0 }
+        Lossy { sealer, socket: Publication::bind(ANY, &Admission::Open).await.unwrap(), kept, server, sequence: 0 }
     }
 
     async fn publish(&mut self, send: bool) {
@@ -133,7 +133,7 @@ async fn a_greedy_client_is_held_back_and_harms_neither_publishing_nor_others() 
             epoch: 7,
             range: vec![range; 100],
         };
-        let mut inquiry = Inquiry::connect(&endpoint).await.unwrap();
+        let mut inquiry = Inquiry::connect(&endpoint, &Credentials::None).await.unwrap();
         loop {
             inquiry.send(request.encode_to_vec().into()).await.unwrap();
             tokio::time::sleep(Duration::from_micros(200)).await;
@@ -162,7 +162,7 @@ async fn what_is_no_request_is_counted_and_ignored() {
     let mut publisher = Lossy::new(Bounds::default()).await;
     let mut subscriber = subscribe(publisher.socket.endpoint()).await;
     let first = publisher.heard_by(&mut subscriber).await;
-    let mut inquiry = Inquiry::connect(publisher.server.endpoint()).await.unwrap();
+    let mut inquiry = Inquiry::connect(publisher.server.endpoint(), &Credentials::None).await.unwrap();
     for noise in [&b""[..], b"noise", &[0xff; 5000]] {
         inquiry.send(Bytes::copy_from_slice(noise)).await.unwrap();
     }
@@ -187,7 +187,7 @@ async fn a_slow_subscriber_falls_back_on_the_ring() {
     let collect = v1::Collect { error: Some("x".repeat(1000)), ..v1::Collect::default() };
     let mut frame = v1::Frame { collect: vec![collect], ..v1::Frame::default() };
     let ring = ring::Limits { bytes: 512 << 20, ..ring::Limits::default() };
-    let mut publisher = Publisher::bind(ANY, identity()).await.unwrap();
+    let mut publisher = Publisher::bind(ANY, Admission::Open, identity()).await.unwrap();
     let options = RecoveryOptions { bind: ANY.into(), ring, spool: None, bounds: Bounds::default() };
     publisher.recover(options, Arc::new(SystemClock)).await.unwrap();
     let mut subscriber = subscribe(publisher.endpoint()).await;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use zonescope_link::publish::Sealer;
-use zonescope_link::transport::Publication;
+use zonescope_link::transport::{Admission, Publication};
 use zonescope_link::{Identity, Publisher, Received, Subscriber, SubscriberOptions};
 use zonescope_proto::{ZoneName, v1};
 
@@ -44,7 +44,7 @@ async fn until_heard(publisher: &mut Publisher, subscriber: &mut Subscriber) {
 
 #[tokio::test]
 async fn a_subscription_takes_its_zone_exactly_and_the_host_frames() {
-    let mut publisher = Publisher::bind("tcp://127.0.0.1:0", identity(7)).await.unwrap();
+    let mut publisher = Publisher::bind("tcp://127.0.0.1:0", Admission::Open, identity(7)).await.unwrap();
     let mut subscriber = subscribe(publisher.endpoint(), &["web1"]).await;
     until_heard(&mut publisher, &mut subscriber).await;
     for name in ["web10", "web1", "web"] {
@@ -65,7 +65,7 @@ async fn a_subscription_takes_its_zone_exactly_and_the_host_frames() {
 
 #[tokio::test]
 async fn a_restarted_generator_is_found_again_and_its_frames_are_a_new_epoch() {
-    let mut publisher = Publisher::bind("tcp://127.0.0.1:0", identity(7)).await.unwrap();
+    let mut publisher = Publisher::bind("tcp://127.0.0.1:0", Admission::Open, identity(7)).await.unwrap();
     let endpoint = publisher.endpoint().to_owned();
     let mut subscriber = subscribe(&endpoint, &[]).await;
     until_heard(&mut publisher, &mut subscriber).await;
@@ -73,7 +73,7 @@ async fn a_restarted_generator_is_found_again_and_its_frames_are_a_new_epoch() {
     tokio::time::sleep(Duration::from_millis(200)).await;
 
     let mut publisher = loop {
-        match Publisher::bind(&endpoint, identity(8)).await {
+        match Publisher::bind(&endpoint, Admission::Open, identity(8)).await {
             Ok(publisher) => break publisher,
             Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
         }
@@ -95,12 +95,12 @@ async fn a_restarted_generator_is_found_again_and_its_frames_are_a_new_epoch() {
 
 #[tokio::test]
 async fn a_generator_that_comes_later_is_no_error() {
-    let publisher = Publisher::bind("tcp://127.0.0.1:0", identity(7)).await.unwrap();
+    let publisher = Publisher::bind("tcp://127.0.0.1:0", Admission::Open, identity(7)).await.unwrap();
     let endpoint = publisher.endpoint().to_owned();
     drop(publisher);
     let mut subscriber = subscribe(&endpoint, &[]).await;
     tokio::time::sleep(Duration::from_millis(300)).await;
-    let mut publisher = Publisher::bind(&endpoint, identity(7)).await.unwrap();
+    let mut publisher = Publisher::bind(&endpoint, Admission::Open, identity(7)).await.unwrap();
     tokio::time::timeout(SOON, until_heard(&mut publisher, &mut subscriber)).await.unwrap();
 }
 
@@ -115,7 +115,7 @@ impl Raw {
 
 #[tokio::test]
 async fn bad_frames_are_counted_and_disturb_nothing_else() {
-    let mut raw = Raw(Publication::bind("tcp://127.0.0.1:0").await.unwrap());
+    let mut raw = Raw(Publication::bind("tcp://127.0.0.1:0", &Admission::Open).await.unwrap());
     let mut subscriber = subscribe(raw.0.endpoint(), &[]).await;
     let mut sealer = Sealer::new(identity(7));
     for time in 1.. {
@@ -149,7 +149,7 @@ async fn bad_frames_are_counted_and_disturb_nothing_else() {
 
 #[tokio::test]
 async fn missing_frames_are_counted_the_last_one_included_and_doubles_are_left_out() {
-    let mut raw = Raw(Publication::bind("tcp://127.0.0.1:0").await.unwrap());
+    let mut raw = Raw(Publication::bind("tcp://127.0.0.1:0", &Admission::Open).await.unwrap());
     let mut subscriber = subscribe(raw.0.endpoint(), &[]).await;
     let mut sealer = Sealer::new(identity(7));
     for time in 1.. {
@@ -189,7 +189,7 @@ async fn what_is_no_endpoint_is_refused_with_an_example() {
 
 #[tokio::test]
 async fn a_taken_port_is_named() {
-    let publisher = Publisher::bind("tcp://127.0.0.1:0", identity(7)).await.unwrap();
-    let error = Publisher::bind(publisher.endpoint(), identity(7)).await.err().unwrap().to_string();
+    let publisher = Publisher::bind("tcp://127.0.0.1:0", Admission::Open, identity(7)).await.unwrap();
+    let error = Publisher::bind(publisher.endpoint(), Admission::Open, identity(7)).await.err().unwrap().to_string();
     assert!(error.contains(publisher.endpoint()), "{error}");
 }

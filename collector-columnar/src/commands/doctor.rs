@@ -1,5 +1,6 @@
 //! `doctor`: what the collector needs: generators that publish, and room for what they say.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use zonescope_link::clock::SystemClock;
@@ -24,7 +25,7 @@ pub fn doctor(arguments: &DoctorArguments) -> anyhow::Result<()> {
     let settings = config::load(&RunArguments { config, root, connect, ..RunArguments::default() })?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let mut findings = vec![doctor::clock(&SystemClock)];
-    findings.extend(runtime.block_on(doctor::peers(&settings.endpoints, PATIENCE, &SystemClock)));
+    findings.extend(runtime.block_on(doctor::peers(&settings.endpoints, &HashMap::new(), PATIENCE, &SystemClock)));
     let least = settings.store.memory_bytes as u64 * ROOM_FLUSHES;
     findings.push(doctor::writable(&settings.root));
     findings.push(doctor::room(&settings.root, least, "should have"));

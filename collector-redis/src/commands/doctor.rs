@@ -1,5 +1,6 @@
 //! `doctor`: what the collector needs: generators that publish, and a Redis that takes what they say.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use zonescope_link::clock::SystemClock;
@@ -24,7 +25,7 @@ pub fn doctor(arguments: &DoctorArguments) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let findings = runtime.block_on(async {
         let mut findings = vec![doctor::clock(&SystemClock)];
-        findings.extend(doctor::peers(&settings.endpoints, PATIENCE, &SystemClock).await);
+        findings.extend(doctor::peers(&settings.endpoints, &HashMap::new(), PATIENCE, &SystemClock).await);
         findings.extend(redis_at(&settings).await);
         findings
     });

@@ -23,6 +23,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use zonescope_link::clock::SystemClock;
+use zonescope_link::transport::Admission;
 use zonescope_link::{Identity, Publisher, RecoveryOptions};
 use zonescope_proto::v1;
 
@@ -250,7 +251,7 @@ impl Feed {
     pub fn at(endpoint: &str, host_id: &str, epoch: u64) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let identity = Identity { host_id: host_id.to_owned(), host: host_id.to_owned(), epoch };
-        let publisher = runtime.block_on(Publisher::bind(endpoint, identity)).unwrap();
+        let publisher = runtime.block_on(Publisher::bind(endpoint, Admission::Open, identity)).unwrap();
         Feed { runtime, publisher }
     }
 

@@ -1,5 +1,6 @@
 //! The checks that programs share.
 
+use std::collections::HashMap;
 use std::io::ErrorKind;
 use std::net::{TcpListener, TcpStream, ToSocketAddrs};
 use std::path::{Path, PathBuf};
@@ -10,6 +11,7 @@ use rustix::fs::{Access, access, statvfs};
 use super::publisher::{Publisher, Silent, ask, host_and_port};
 use super::{Finding, Verdict};
 use crate::clock::Clock;
+use crate::transport::Credentials;
 
 /// No host that runs this is older, ns since 1970 UTC: 2026-01-01. A clock before it was never set.
 const OLDEST_CLOCK_NS: u64 = 1_767_225_600_000_000_000;
@@ -34,6 +36,7 @@ pub fn clock(clock: &dyn Clock) -> Finding {
 /// `patience`. `start` says how to start what does not run.
 pub async fn listen(
     endpoint: &str,
+    credentials: &Credentials,
     host_id: &str,
     patience: Duration,
     start: &str,
@@ -41,7 +44,7 @@ pub async fn listen(
 ) -> (Finding, Option<Publisher>) {
     let finding = match free(endpoint) {
         Ok(()) => Finding::warn("port", format!("{endpoint} is free: no generator runs here"), start),
-        Err(error) if error.kind() == ErrorKind::AddrInUse => match ask(endpoint, patience, clock).await {
+        Err(error) if error.kind() == ErrorKind::AddrInUse => match ask(endpoint, credentials, patience, clock).await {
             Ok(it) if it.host_id == host_id => {
                 return (Finding::ok("port", format!("{endpoint} is ours: {}", describe(&it))), Some(it));
             }
@@ -81,10 +84,16 @@ pub fn free(endpoint: &str) -> std::io::Result<()> {
 }
 
 /// Whether a generator publishes at each of `endpoints`, which it is, and whether it can be asked for what was missed.
-pub async fn peers(endpoints: &[String], patience: Duration, clock: &dyn Clock) -> Vec<Finding> {
+pub async fn peers(
+    endpoints: &[String],
+    credentials: &HashMap<String, Credentials>,
+    patience: Duration,
+    clock: &dyn Clock,
+) -> Vec<Finding> {
     let mut findings = Vec::new();
     for endpoint in endpoints {
-        match ask(endpoint, patience, clock).await {
+        let credentials = credentials.get(endpoint).cloned().unwrap_or_default();
+        match ask(endpoint, &credentials, patience, clock).await {
             Ok(publisher) => findings.extend([peer(endpoint, &publisher), recovery(endpoint, &publisher)]),
             Err(silent) => findings.push(unanswered(endpoint, &silent)),
         }

@@ -7,7 +7,7 @@ use tokio::net::TcpStream;
 use zonescope_proto::{Topic, decode, v1};
 
 use crate::clock::Clock;
-use crate::transport::{Subscription, address_and_port};
+use crate::transport::{Credentials, Subscription, address_and_port};
 
 /// Making a connection may take so long, and the greeting of ZeroMQ after it again.
 const CONNECT: Duration = Duration::from_secs(3);
@@ -59,7 +59,12 @@ pub enum Silent {
 ///
 /// # Errors
 /// Why none came.
-pub async fn ask(endpoint: &str, patience: Duration, clock: &dyn Clock) -> Result<Publisher, Silent> {
+pub async fn ask(
+    endpoint: &str,
+    credentials: &Credentials,
+    patience: Duration,
+    clock: &dyn Clock,
+) -> Result<Publisher, Silent> {
     let unreachable = |reason: String| Silent::Unreachable(reason);
     let (host, port) = host_and_port(endpoint).map_err(|error| unreachable(error.to_string()))?;
     // First without ZeroMQ, whose library goes on trying where nobody is.
@@ -68,7 +73,7 @@ pub async fn ask(endpoint: &str, patience: Duration, clock: &dyn Clock) -> Resul
         Err(_) => return Err(unreachable(format!("no answer within {} s", CONNECT.as_secs()))),
     }
     let prefixes = [HOST_FRAMES.to_owned()];
-    let connected = tokio::time::timeout(CONNECT, Subscription::connect(endpoint, &prefixes)).await;
+    let connected = tokio::time::timeout(CONNECT, Subscription::connect(endpoint, &prefixes, credentials)).await;
     let mut subscription = connected.map_err(|_| Silent::NotZeroMq)?.map_err(|error| unreachable(error.to_string()))?;
     let message = tokio::time::timeout(patience, subscription.receive()).await;
     let message = message.map_err(|_| Silent::Nothing(patience))?;

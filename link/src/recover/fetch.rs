@@ -11,7 +11,7 @@ use zonescope_proto::{FORMAT_VERSION, Message, v1};
 use crate::LinkError;
 use crate::backoff::Backoff;
 use crate::order::Fetch;
-use crate::transport::Inquiry;
+use crate::transport::{Credentials, Inquiry};
 
 /// Making a connection may take so long.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -26,14 +26,15 @@ const IDLE: Duration = Duration::from_secs(30);
 pub struct Fetcher {
     /// `tcp://ADDRESS`; the port comes with each request.
     address: String,
+    credentials: Credentials,
     connection: Option<(u16, Inquiry)>,
     backoff: Backoff,
 }
 
 impl Fetcher {
     /// Not connected yet.
-    pub fn new(address: String) -> Self {
-        Fetcher { address, connection: None, backoff: Backoff::recover() }
+    pub fn new(address: String, credentials: Credentials) -> Self {
+        Fetcher { address, credentials, connection: None, backoff: Backoff::recover() }
     }
 
     /// The next request; a connection that is not needed is closed meanwhile. `None` where nobody asks any more.
@@ -69,7 +70,7 @@ impl Fetcher {
         let inquiry = match &mut self.connection {
             Some((port, inquiry)) if *port == fetch.port => inquiry,
             connection => {
-                let made = tokio::time::timeout(CONNECT, Inquiry::connect(&endpoint)).await;
+                let made = tokio::time::timeout(CONNECT, Inquiry::connect(&endpoint, &self.credentials)).await;
                 let inquiry = made.map_err(|_| failed("nobody answers"))??;
                 &mut connection.insert((fetch.port, inquiry)).1
             }

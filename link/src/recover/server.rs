@@ -15,7 +15,7 @@ use super::answer::{answer, patience};
 use super::budget::{Budget, Verdict};
 use super::{Bounds, Kept};
 use crate::LinkError;
-use crate::transport::Counter;
+use crate::transport::{Admission, Counter};
 
 /// What is no request is logged once in this time.
 const COMPLAIN_EVERY: Duration = Duration::from_secs(60);
@@ -48,12 +48,17 @@ impl Drop for Server {
 }
 
 impl Server {
-    /// Listens on `endpoint`.
+    /// Listens on `endpoint`, for whom `admission` lets in.
     ///
     /// # Errors
     /// Where it cannot be bound.
-    pub async fn bind(endpoint: &str, kept: Arc<Kept>, bounds: Bounds) -> Result<Self, LinkError> {
-        let counter = Counter::bind(endpoint).await?;
+    pub async fn bind(
+        endpoint: &str,
+        admission: &Admission,
+        kept: Arc<Kept>,
+        bounds: Bounds,
+    ) -> Result<Self, LinkError> {
+        let counter = Counter::bind(endpoint, admission).await?;
         let endpoint = counter.endpoint().to_owned();
         let tallies = Arc::new(Tallies::default());
         let clerk = Clerk {
