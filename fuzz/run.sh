@@ -1,5 +1,5 @@
 #!/bin/sh
-# run.sh: fuzzes what reads bytes of others. README.md beside it says what, and how.
+# fuzz/run.sh: fuzzes what reads bytes of others. README.md beside it says what, and how.
 #
 # sh fuzz/run.sh [--seconds N] [--jobs N] [TARGET...]     all targets, N seconds each (20), N at a time (2)
 #   a line for each: TARGET runs N coverage N new N found N
@@ -11,9 +11,9 @@
 set -u
 
 SKIP=77
-# Of a target: an input that holds more, or takes longer, is a finding.
+# Of a target: an input that holds more, or takes longer (on a machine with much else to do), is a finding.
 RSS_MB=512
-TIMEOUT_SECONDS=5
+TIMEOUT_SECONDS=20
 MAX_INPUT_BYTES=24576
 SEED=1
 
@@ -36,15 +36,20 @@ while [ $# -gt 0 ]; do
     esac
     shift
 done
+# shellcheck disable=SC2046 # names without blanks
 [ $# -gt 0 ] || set -- $(sed -n 's|^path = "targets/\(.*\).rs"|\1|p' "$fuzz/Cargo.toml")
 
 [ -n "$host" ] || cannot "no rustc here"
 command -v c++ >/dev/null 2>&1 || cannot "libFuzzer is C++, and no c++ is here"
 
+# The versions that the programs are built with, and libFuzzer's.
+[ -n "$(find "$fuzz/Cargo.lock" -newer "$fuzz/../Cargo.lock" 2>/dev/null)" ] || cp "$fuzz/../Cargo.lock" "$fuzz/Cargo.lock" || exit 1
+cargo fetch --quiet --manifest-path "$fuzz/Cargo.toml" --target "$host" || cannot "crates cannot be fetched"
+
 # What cargo-fuzz would set, less AddressSanitizer: these flags are stable, and all that runs is safe Rust.
 build() {
     RUSTFLAGS='--cfg fuzzing -C passes=sancov-module -C llvm-args=-sanitizer-coverage-level=4 -C llvm-args=-sanitizer-coverage-inline-8bit-counters -C llvm-args=-sanitizer-coverage-pc-table -C llvm-args=-sanitizer-coverage-trace-compares' \
-        cargo build --quiet --locked --release --manifest-path "$fuzz/Cargo.toml" --target "$host" --target-dir "$target_dir"
+        cargo build --quiet --release --manifest-path "$fuzz/Cargo.toml" --target "$host" --target-dir "$target_dir"
 }
 
 binary() { echo "$target_dir/$host/release/$1"; }
@@ -84,7 +89,7 @@ minimise() {
     mv "$m_new" "$fuzz/seeds/$1"
 }
 
-build || { [ "$act" = build ] && exit 1; cannot "the targets cannot be built"; }
+build || exit 1
 case $act in
     build) exit 0 ;;
     input) "$(binary "$1")" "$input"; exit ;;

@@ -10,13 +10,14 @@ What must not come of it:
     ticks late   ticks that the generator left out, told by the numbers and times of its frames
     frames lost  numbers that are not in the store: neither missing without a trace nor on record as a gap
     memory       the most that the generator was resident with, against BOUND_MIB
-and every process is the one that was started.
+Every process is the one that was started, and the generator says of each port how many it turned away.
 """
 
 import argparse
 import multiprocessing
 import os
 import random
+import re
 import resource
 import shutil
 import signal
@@ -38,6 +39,8 @@ BOUND_MIB = 256
 # After the attack, collectors have so long to catch up.
 CATCH_UP_SECONDS = 60
 IDLE = 5000
+# The generator says once a minute what it turned away.
+SAYS_SECONDS = 65
 GIB = 1 << 30
 # A thread that sends as much as is taken sends no more than this, bytes a second.
 PACE = 50 << 20
@@ -46,7 +49,8 @@ PACE = 50 << 20
 class Attackers:
     """Everybody who has no business here. `business` is what they know of it: host id, epoch, zones."""
 
-    KINDS = ("noise", "half_a_greeting", "slow", "idle", "endless", "claims", "giant", "subscriptions", "deaf", "commands", "requests", "silent_requests")
+    KINDS = ("noise", "half_a_greeting", "slow", "idle", "endless", "claims", "giant", "subscriptions", "deaf", "crowd", "commands",
+             "requests", "silent_requests")
 
     def __init__(self, ports, seed, business):
         self.ports, self.seed, self.business = ports, seed, business
@@ -71,18 +75,22 @@ class Attackers:
                 pass  # Thrown out, as it should be: comes again.
             self.over.wait(0.05)
 
-    def connect(self, choices, port, wait=5):
+    @staticmethod
+    def address(choices):
+        return f"127.{choices.randint(1, 9)}.{choices.randint(0, 255)}.{choices.randint(1, 254)}"
+
+    def connect(self, choices, port, address=None):
         peer = socket.socket()
-        peer.settimeout(wait)
-        peer.bind((f"127.{choices.randint(1, 9)}.{choices.randint(0, 255)}.{choices.randint(1, 254)}", 0))
+        peer.settimeout(5)
+        peer.bind((address or self.address(choices), 0))
         peer.connect((ADDRESS, port))
         with self.lock:
             self.peers += 1
         return peer
 
-    def join(self, choices, port):
+    def join(self, choices, port, address=None):
         """One that is through with the handshake."""
-        peer = self.connect(choices, port)
+        peer = self.connect(choices, port, address)
         self.send(peer, GREETING + ready(b"SUB" if port == PORT else b"DEALER"))
         took = 0
         while took < 64:
@@ -188,6 +196,16 @@ class Attackers:
             self.send(peer, b"\x00\x01\x01")
         self.over.wait(10)
 
+    def crowd(self, choices, port):
+        """Somebody with a hundred connections, each through with the handshake, from one address."""
+        address = self.address(choices)
+        peers = []
+        try:
+            while len(peers) < 100:
+                peers.append(self.join(choices, port, address))
+        finally:
+            self.over.wait(5)
+
     def commands(self, choices, port):
         """Commands that nobody asked for, by the thousand: PING, READY, ERROR, and some that are none."""
         peer = self.join(choices, port)
@@ -218,7 +236,8 @@ class Attackers:
         host_id, epoch, zones = self.business
         epoch = choices.choice([epoch, epoch, epoch, 1, epoch - 1])
         ranges = b"".join(
-            field(5, field(1, zone.encode()) + b"\x10\x01\x18" + b"\xff" * 9 + b"\x01") for zone in choices.sample(zones, min(len(zones), 1024))
+            field(5, field(1, zone.encode()) + b"\x10\x01\x18" + b"\xff" * 9 + b"\x01")
+            for zone in choices.sample(zones, min(len(zones), 1024))
         )
         return b"\x08\x01\x11" + choices.randbytes(8) + field(3, host_id.encode()) + b"\x21" + struct.pack("<Q", epoch) + ranges
 
@@ -278,6 +297,7 @@ def attack(options, work):
     config, root = os.path.join(work, "generator.toml"), os.path.join(work, "store")
     with open(config, "w") as file:
         file.write(f'bind = "{endpoint}"\nhost_id = "{HOST_ID}"\n[dtrace]\nenabled = false\n[ring]\nspool = "{work}/spool"\n')
+    started_at = time.monotonic()
     publish = [program("generator"), "run", "--config", config, "--source", "recorded:" + CAPTURE, "--loop", "--zones", str(options.zones)]
     generator = Daemon("generator", publish, work)
     daemons = [generator, Daemon("columnar", [program("collector-columnar"), "run", "--connect", endpoint, "--root", root], work)]
@@ -314,6 +334,7 @@ def attack(options, work):
         time.sleep(2)
     behind = redis.behind(witnessed) if redis else []
     account, late = Account(store, witnessed), left_out(store)
+    time.sleep(max(0, started_at + SAYS_SECONDS - time.monotonic()))
     memory = {daemon.name: most_mib(daemon.process.pid) for daemon in daemons}
     same = started == [daemon.process.pid for daemon in daemons]
     for daemon in reversed(daemons):
@@ -328,13 +349,26 @@ def attack(options, work):
     if redis:
         stored, missing = redis.total(witnessed)
         print(f"  redis: {stored} frames stored, {missing} on record as missing; {len(behind)} zones behind")
+    turned_away = said(os.path.join(work, "generator.log"))
+    for line in turned_away.values():
+        print(f"  {line}")
     if failures or not same:
         print("  a process ended, and should not have")
     lost = account.lost + sum(account.by_reason.values())
     print(f"peers {peers} bytes {sent} seconds {options.seconds} ticks late {late} frames lost {lost} "
           f"memory {memory['generator']} MiB (bound {BOUND_MIB})", flush=True)
-    harmed = late or lost or behind or failures or not same or memory["generator"] > BOUND_MIB
+    unseen = [port for port in ports if port not in turned_away]
+    if unseen:
+        print(f"  nothing was turned away at {unseen}, or nobody counted it")
+    harmed = late or lost or behind or failures or not same or unseen or memory["generator"] > BOUND_MIB
     return bool(peers) and account.frames > 0 and not harmed
+
+
+def said(log):
+    """The last that the generator said of each port: how many it turned away, and why."""
+    with open(log, errors="replace") as file:
+        matches = re.finditer(r"turned away since the start: .*tcp://[^\s"]*:(\d+).*", file.read())
+    return {int(match[1]): match[0] for match in matches}
 
 
 def left_out(store):

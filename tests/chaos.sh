@@ -12,7 +12,7 @@ set -u
 # After the chaos: time to catch up and to count.
 GRACE_SECONDS=420
 
-name=chaos seconds=600
+seconds=600
 root=$(cd "$(dirname "$0")/.." && pwd)
 bin=${CARGO_TARGET_DIR:-$root/target}/debug
 . "$root/tests/alone.sh"
@@ -31,4 +31,4 @@ if [ $# -gt 0 ]; then
     exit 2
 fi
 # shellcheck disable=SC2086 # words
-alone $GRACE_SECONDS $arguments
+alone "$root/tests" chaos "$bin" $((seconds + GRACE_SECONDS)) $arguments
