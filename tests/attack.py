@@ -367,7 +367,7 @@ def attack(options, work):
 def said(log):
     """The last that the generator said of each port: how many it turned away, and why."""
     with open(log, errors="replace") as file:
-        matches = re.finditer(r"turned away since the start: .*tcp://[^\s"]*:(\d+).*", file.read())
+        matches = re.finditer(r"turned away since the start: .*tcp://\S*:(\d+).*", file.read())
     return {int(match[1]): match[0] for match in matches}
 
 
