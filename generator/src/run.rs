@@ -8,6 +8,7 @@ use zonescope_link::notify::Notify;
 use zonescope_link::shutdown::{Reload, Shutdown};
 use zonescope_link::transport::Admission;
 use zonescope_link::{LinkError, Publisher, RecoveryOptions};
+use zonescope_proto::limits::MAX_QUEUED;
 use zonescope_proto::{ZoneName, v1};
 
 use crate::agent;
@@ -65,7 +66,7 @@ impl Output {
             host = selection.identity.host,
             source = selection.names(),
             interval_ms = config.interval_ms,
-            "publishing; at most 100,000 frames wait for a slow subscriber, then newer ones are dropped for it alone"
+            "publishing; at most {MAX_QUEUED} frames wait for a slow subscriber, then newer ones are left out for it alone"
         );
         if config.playing.speed == Some(Speed::Max) {
             tracing::info!("waiting for a subscriber before playing");
@@ -215,6 +216,8 @@ impl Daemon {
         if let Output::Publish(publisher) = &self.output {
             let (frames, bytes) = publisher.published();
             (self.agent.frames, self.agent.bytes) = (Some(frames), Some(bytes));
+            let refused = publisher.refused();
+            (self.agent.turned_away, self.agent.left_out) = (Some(refused.of_peers()), Some(refused.left_out));
         }
         let collect = std::mem::take(&mut sample.collect);
         // A recording of a zone has no `global` to report on.

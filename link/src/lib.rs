@@ -16,12 +16,15 @@
 //! | generator, what it keeps in memory ([`ring::Limits`]) | 64 MiB, 15 minutes | the oldest frames go |
 //! | generator, what it keeps on disk ([`spool::Limits`]) | 1 GiB, 24 hours | the oldest segments go |
 //! | generator, on its way to the disk | [`spool::QUEUE_FRAMES`] frames | left out of the spool, counted |
-//! | generator, per subscriber (crate zeromq) | 100,000 frames, while its connection takes anything | new frames are dropped for this subscriber; it asks for them |
+//! | generator, per subscriber | 65,536 frames, 64 MiB, 60 s | new frames are left out for this subscriber; it asks for them; after 60 s its connection is ended |
+//! | generator, all subscribers | 524,288 frames, and 2,048 for each in any case | the same |
+//! | generator, connections | 512, 64 of an address; unknown ones 128, 32 of an address | newcomers are turned away; of the unknown the oldest gives way |
 //! | generator, answers ([`recover::Bounds`]) | 8 MiB a client, 64 MiB in all | requests wait, or are ignored |
 //! | subscriber, all endpoints together | [`subscribe::QUEUE_FRAMES`] frames | reading pauses: the generator's queue takes over |
 //! | subscriber, frames that wait for earlier ones ([`order::Options`]) | 64 MiB | newcomers are let go, and asked for again |
 //!
-//! Only [`transport`] names the ZeroMQ crate.
+//! What strangers can make a process keep has its bounds in [`zonescope_proto::limits`]. Only [`transport`] knows what ZeroMQ and CURVE
+//! are made of.
 
 pub mod backoff;
 pub mod clock;

@@ -22,7 +22,7 @@ use crate::recover::{Bounds, Kept};
 use crate::ring::{self, Ring};
 use crate::spool::{self, Spool};
 use crate::tally::Tally;
-use crate::transport::{Admission, Publication, address_and_port};
+use crate::transport::{Admission, Publication, Refused, address_and_port};
 
 /// A topic that was silent for so long, by the times of its frames, is announced no more. Longer than the ring reaches back by
 /// default, so that what can be recovered is announced.
@@ -338,6 +338,12 @@ impl Publisher {
     /// Requests for missed frames that were answered.
     pub fn answered(&self) -> u64 {
         self.recovery.as_ref().map_or(0, |(_, server)| server.tallies().answered.load(Relaxed))
+    }
+
+    /// What was turned away, of those who subscribe and of those who ask.
+    pub fn refused(&self) -> Refused {
+        let server = self.recovery.as_ref().map(|(_, server)| server.refused());
+        self.socket.refusals().counts() + server.unwrap_or_default()
     }
 
     /// Frames that the spool left out, since the disk did not keep up or was full.

@@ -1,7 +1,7 @@
 //! Bytes that are counted while they live.
 //!
-//! The ZeroMQ crate does not say what waits in its queues. It does drop what it has sent: bytes that count themselves tell
-//! how much a queue still holds.
+//! A frame is the same bytes in the ring, in the queue of each subscriber and on its way to the disk. Bytes that count themselves
+//! tell how much memory they take, wherever they are.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};

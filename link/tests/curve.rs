@@ -2,6 +2,7 @@
 
 #![allow(
     clippy::unwrap_used,
+    clippy::print_stderr,
     clippy::disallowed_methods,
     reason = "a test fails by panicking, and starts other programs"
 )]
@@ -241,7 +242,7 @@ async fn a_subscriber_recovers_through_curve_what_it_missed_and_the_doctor_sees_
     assert_eq!(sequences, (2..=31).collect::<Vec<_>>());
     assert!(subscriber.counters().recovered >= 19);
 
-    let found = peers(&[endpoint.clone()], &credentials, SOON, &SystemClock).await;
+    let found = peers(std::slice::from_ref(&endpoint), &credentials, SOON, &SystemClock).await;
     assert!(found[0].found.contains("host alpha") && found[1].verdict == Verdict::Ok, "{found:?}");
     let found = peers(&[endpoint], &HashMap::new(), Duration::from_secs(1), &SystemClock).await;
     assert!(found.len() == 1 && !found[0].found.contains("alpha"), "{found:?}");
@@ -271,7 +272,7 @@ async fn a_key_that_is_taken_away_is_out_at_once_and_nobody_else() {
         tokio::time::timeout(SOON, subscription.receive()).await.unwrap().unwrap();
     }
 
-    keys.authorised.replace(BTreeMap::from(both[1..].iter().cloned().collect::<BTreeMap<_, _>>()));
+    keys.authorised.replace(both[1..].iter().cloned().collect());
     let taken = Instant::now();
     let out = async { while revoked.receive().await.is_ok() {} };
     tokio::time::timeout(SOON, out).await.unwrap();

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use zonescope_link::publish::Sealer;
-use zonescope_link::transport::{Admission, Publication};
+use zonescope_link::transport::{Admission, Credentials, Publication, Subscription};
 use zonescope_link::{Identity, Publisher, Received, Subscriber, SubscriberOptions};
 use zonescope_proto::{ZoneName, v1};
 
@@ -39,6 +39,23 @@ async fn until_heard(publisher: &mut Publisher, subscriber: &mut Subscriber) {
         if tokio::time::timeout(Duration::from_millis(50), subscriber.recv()).await.is_ok() {
             return;
         }
+    }
+}
+
+#[tokio::test]
+async fn large_and_small_frames_arrive_in_the_order_in_which_they_were_sent() {
+    let mut publication = Publication::bind("tcp://127.0.0.1:0", &Admission::Open).await.unwrap();
+    let endpoint = publication.endpoint().to_owned();
+    let mut subscription = Subscription::connect(&endpoint, &["web1/".to_owned()], &Credentials::None).await.unwrap();
+    publication.subscriber().await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let frame = |n: usize| Bytes::from(vec![n as u8; if n.is_multiple_of(3) { 200_000 } else { n }]);
+    for n in 0..100 {
+        publication.send(Bytes::from_static(b"web1/h1"), frame(n)).await.unwrap();
+    }
+    for n in 0..100 {
+        let received = tokio::time::timeout(SOON, subscription.receive()).await.unwrap().unwrap();
+        assert!(received.unwrap().1 == frame(n), "{n}");
     }
 }
 

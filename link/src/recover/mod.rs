@@ -10,10 +10,7 @@
 //! others more than the shared budget. All numbers: [`Bounds`]. What a client does not take out of its
 //! socket is counted ([`crate::tally`]), and while that is too much nothing more is looked up for it.
 //!
-//! What the bounds cannot keep out, since it happens inside the ZeroMQ crate before we see a byte: a peer that announces
-//! a message of many gigabytes makes the crate reserve that much (zeromq 0.7.0, codec/zmq_codec.rs: the length is only
-//! checked against the address space). Whoever may connect can thus end the process. Until that is
-//! fixed there, or the transport is ours, the addresses we listen on belong on a trusted network.
+//! Who may connect at all, how often, and how much they may say, is decided before: [`crate::transport`].
 
 pub mod answer;
 pub mod budget;

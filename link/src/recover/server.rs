@@ -15,7 +15,7 @@ use super::answer::{answer, patience};
 use super::budget::{Budget, Verdict};
 use super::{Bounds, Kept};
 use crate::LinkError;
-use crate::transport::{Admission, Counter};
+use crate::transport::{Admission, Counter, Refusals, Refused};
 
 /// What is no request is logged once in this time.
 const COMPLAIN_EVERY: Duration = Duration::from_secs(60);
@@ -38,6 +38,7 @@ pub struct Tallies {
 pub struct Server {
     endpoint: String,
     tallies: Arc<Tallies>,
+    refusals: Arc<Refusals>,
     task: tokio::task::JoinHandle<()>,
 }
 
@@ -60,7 +61,7 @@ impl Server {
     ) -> Result<Self, LinkError> {
         let counter = Counter::bind(endpoint, admission).await?;
         let endpoint = counter.endpoint().to_owned();
-        let tallies = Arc::new(Tallies::default());
+        let (tallies, refusals) = (Arc::new(Tallies::default()), counter.refusals());
         let clerk = Clerk {
             counter,
             kept,
@@ -69,7 +70,7 @@ impl Server {
             started: Instant::now(),
             complained: None,
         };
-        Ok(Server { endpoint, tallies, task: tokio::spawn(clerk.run()) })
+        Ok(Server { endpoint, tallies, refusals, task: tokio::spawn(clerk.run()) })
     }
 
     /// Where it listens.
@@ -80,6 +81,11 @@ impl Server {
     /// What happened.
     pub fn tallies(&self) -> &Tallies {
         &self.tallies
+    }
+
+    /// What it turned away.
+    pub fn refused(&self) -> Refused {
+        self.refusals.counts()
     }
 }
 

@@ -275,7 +275,7 @@ async fn taken_away(authorised: Option<Authorised>, key: Option<PublicKey>) {
             return;
         }
     }
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }
 
 /// Whoever is behind one address can have any of its IPv6 network.

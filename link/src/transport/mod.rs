@@ -8,10 +8,9 @@
 //! | [`Subscription`], [`Inquiry`]: connect | crate `zeromq` | omq-proto's codec, our sockets |
 //!
 //! Whoever binds is reached by strangers. The crate `zeromq` bounds nothing there (0.7.0 reserves what a peer says that it
-//! will send), and a whole ZeroMQ library keeps its sockets to itself: it can neither count connections by address nor end
-//! the one whose key was taken away. omq-proto is the protocol and its cryptography without any I/O; the listening, the
-//! limits and the queues are here: `door` lets in, `wire` speaks, `outbox` waits. ARCHITECTURE.md says what was
-//! compared.
+//! will send), and a whole ZeroMQ library accepts its connections itself, and counts its queues in messages. omq-proto is the
+//! protocol and its cryptography without any I/O; the listening, the limits and the queues are here: `door` lets in, `wire`
+//! speaks, `outbox` waits. ARCHITECTURE.md says what was compared.
 //!
 //! # What can be relied on
 //!  * A [`Subscription`] or [`Inquiry`] has one peer and ends with it; who holds it connects again.

@@ -49,10 +49,11 @@ macro_rules! counters {
             }
         }
 
-        impl Refused {
-            /// All of it.
-            pub fn total(&self) -> u64 {
-                0 $(+ self.$name)*
+        impl std::ops::Add for Refused {
+            type Output = Self;
+
+            fn add(self, other: Self) -> Self {
+                Refused { $($name: self.$name + other.$name,)* }
             }
         }
 
@@ -77,6 +78,13 @@ counters! {
     subscriptions: "subscriptions beyond the limit",
     left_out: "messages for peers whose queue was full",
     stuck: "connections whose peer took nothing",
+}
+
+impl Refused {
+    /// Peers that were turned away, and what was turned away of theirs. What was left out for a slow one is not in it.
+    pub fn of_peers(&self) -> u64 {
+        self.connections + self.handshakes + self.keys + self.revoked + self.messages + self.subscriptions + self.stuck
+    }
 }
 
 impl Refusals {
@@ -107,6 +115,6 @@ mod tests {
         refusals.count(&Ended::GaveWay);
         let counts = refusals.counts();
         assert_eq!(counts.to_string(), "1 connections beyond the limit, 2 handshakes that came to no end");
-        assert_eq!(counts.total(), 3);
+        assert_eq!((counts.of_peers(), (counts + counts).handshakes), (3, 4));
     }
 }

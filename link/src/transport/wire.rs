@@ -149,7 +149,9 @@ impl Wire {
     pub(super) fn put(&mut self, parts: impl IntoIterator<Item = Bytes>) -> Result<(), WireError> {
         self.put = Instant::now();
         let message = Message::multipart(parts);
-        if self.codec.has_frame_transform() || message.byte_len() > COPY_BYTES {
+        // What is in the codec leaves after what is in `flat`.
+        let in_codec = self.codec.has_frame_transform() || self.codec.has_pending_transmit();
+        if in_codec || message.byte_len() > COPY_BYTES {
             self.codec.send_message(&message)?;
         } else {
             self.codec.send_message_flat(&message, &mut self.flat);
