@@ -11,7 +11,7 @@
 # An unset tool means that it could not be had; the test then skips, and says so.
 set -u
 
-STEPS='fmt shell deny clippy illumos install test chaos systemd debian family'
+STEPS='fmt shell deny clippy illumos fuzz install test chaos attack systemd debian family'
 CARGO_DENY_VERSION=0.20.2
 PYTHON_PACKAGES='pyzmq protobuf grpcio-tools duckdb pyarrow pandas cyclonedx-python-lib[json-validation]'
 ILLUMOS=x86_64-unknown-illumos
@@ -25,9 +25,11 @@ sh test.sh [STEP...]    run all steps, or these, in this order:
   deny      cargo-deny: licences, bans, sources, advisories (deny.toml); what a release says it is made of (packaging/sbom.sh)
   clippy    cargo clippy, warnings are errors
   illumos   type check of everything against illumos' real standard library
+  fuzz      fuzz/run.sh: what reads bytes of others, 20 s each
   install   tests/install: install.sh and packaging, in throw-away copies of this machine's root
   test      cargo test --workspace
   chaos     tests/chaos.sh for two minutes, with the programs that `test` built: everything is killed and cut off, then counted
+  attack    tests/attack.sh for 40 s, with the programs that `test` built: strangers do their worst at every port
   systemd   tests/install/systemd.sh: the generator that `test` built under a real systemd: ready, hung, rolled back, removed
   debian    tests/install/debian.sh: from a bare Debian to answers and back, with the programs that `test` built
   family    tests/family: a new family of kstats in a copy of this tree, from a capture to SQL; no collector is edited
@@ -204,18 +206,37 @@ step_test() {
     cargo test --workspace --locked --no-fail-fast
 }
 
+# Its own, and C++'s, flags make a build of its own: two to three minutes.
+step_fuzz() {
+    need_cargo || return 1
+    need c++ g++ || :
+    with_reasons fuzz sh fuzz/run.sh --seconds 20
+}
+
+# with_reasons NAME COMMAND...: one that says itself what it could not do.
+with_reasons() {
+    wr_log=$tools/$1.log
+    shift
+    "$@" > "$wr_log" 2>&1
+    wr_code=$?
+    cat "$wr_log"
+    sed -n 's/^.*SKIPPED: //p' "$wr_log" | while read -r wr_what; do skipped "$wr_what"; done
+    return $wr_code
+}
+
 step_chaos() {
-    # What is not here it says itself.
     need python3 python3
     need ip iproute2
     need nft nftables
     need redis-server redis-server
-    sc_log=$tools/chaos.log
-    sh tests/chaos.sh --seconds 120 --seed 1 --bin "$CARGO_TARGET_DIR/debug" > "$sc_log" 2>&1
-    sc_code=$?
-    cat "$sc_log"
-    sed -n 's/^.*SKIPPED: //p' "$sc_log" | while read -r sc_what; do skipped "$sc_what"; done
-    return $sc_code
+    with_reasons chaos sh tests/chaos.sh --seconds 120 --seed 1 --bin "$CARGO_TARGET_DIR/debug"
+}
+
+step_attack() {
+    need python3 python3
+    need ip iproute2
+    need redis-server redis-server
+    with_reasons attack sh tests/attack.sh --seconds 40 --seed 1 --bin "$CARGO_TARGET_DIR/debug"
 }
 
 # in_a_machine STEP: tests/install/STEP.sh, whose code 77 means that it cannot run here, and whose last line then says why.

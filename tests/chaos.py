@@ -4,37 +4,23 @@ Frames travel from a generator in the network namespace `host` over a bad link t
 thread that kills, stops or restarts it again and again; others torment the link and the disks. All choices come from the
 seed; what they meet does not, so that a seed repeats the torment and not the run.
 
-The witness. What the generator published is known from somebody who belongs to neither side: a subscriber of its own beside
-the generator, written here (ZMTP by hand), which notes the highest number that it hears of each epoch and topic. Numbers have no
-holes, so what it misses in between it need not hear. A number that nobody outside the process ever heard of, in no socket and on no
-disk, has not been published.
-
-The count. In the end all is well again for a while; then every number, from the first to the last that the witness heard or the store
-has, of every topic and epoch, has to be in the table `frames` once, or in the table `gaps`:
-    lost        in neither
-    duplicated  in `frames` more than once, or in both
-    gaps        rows of `gaps`; the frames in them are counted by reason above the last line
-The first epoch counts from where the collector joined it; chaos begins after that. What was published within a tick in which the
-generator was killed may be known to the witness alone; a gap without end on the host's topic says so, and covers
-what lies behind the last host frame of that epoch that is stored.
+In the end all is well again for a while; then every number is counted: processes.py says how. Chaos begins after the collector has
+joined.
 """
 
 import argparse
-import csv
-import ctypes
-import io
 import os
 import random
 import shutil
 import signal
-import socket
-import struct
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections import Counter, defaultdict
+from collections import Counter
+
+from processes import Account, Daemon, Redis, Store, Witness, run, say, until
 
 HOST_NS, HOST_ADDRESS, OUR_ADDRESS = "host", "10.77.0.1", "10.77.0.2"
 PORT = 7211
@@ -47,66 +33,6 @@ SPOOL_BYTES = 512 << 20
 LEAST_HITS = 1 / 3
 # When all is well again, collectors have so long to catch up.
 CATCH_UP_SECONDS = 180
-UNKNOWN = 2**64 - 1
-
-
-def say(text):
-    print(f"{time.strftime('%H:%M:%S')} {text}", flush=True)
-
-
-def run(*command):
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode != 0:
-        raise RuntimeError(f"{' '.join(command)}: {done.returncode}: {done.stderr.strip()}")
-    return done.stdout
-
-
-class Daemon:
-    """A process that is started again and again. One that ends by itself is started again, as a service manager would; it may say
-    that it cannot run now (code 1: the disk is full), anything else is a failure."""
-
-    def __init__(self, name, command, logs):
-        self.name, self.command = name, command
-        self.log = open(os.path.join(logs, name + ".log"), "ab")
-        self.lock = threading.Lock()
-        self.gave_up = self.failures = 0
-        self.start()
-        threading.Thread(target=self.keep, daemon=True).start()
-
-    def start(self):
-        self.process = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
-        self.wanted = True
-
-    def keep(self):
-        while True:
-            time.sleep(1)
-            with self.lock:
-                if self.wanted and self.process.poll() is not None:
-                    self.ended(self.process.returncode)
-                    self.start()
-
-    def ended(self, code):
-        say(f"{self.name} ended by itself, with {code}")
-        self.gave_up += code == 1
-        self.failures += code != 1
-
-    def signal(self, number):
-        with self.lock:
-            self.process.send_signal(number)
-
-    def end(self, number):
-        with self.lock:
-            if self.process.poll() is not None:
-                self.ended(self.process.returncode)
-            self.wanted = False
-            self.process.send_signal(number)
-            try:
-                self.process.wait(60)
-            except subprocess.TimeoutExpired:
-                self.failures += 1
-                say(f"{self.name} did not leave within a minute")
-                self.process.kill()
-                self.process.wait()
 
 
 class Torment:
@@ -214,168 +140,6 @@ def torment_disk(path):
     return act
 
 
-class Witness(threading.Thread):
-    """A subscriber beside the generator: highest number of each (epoch, zone) that was heard."""
-
-    def __init__(self):
-        super().__init__(daemon=True)
-        self.highest, self.heard = {}, 0
-
-    def run(self):
-        with open(f"/run/netns/{HOST_NS}") as namespace:
-            if ctypes.CDLL(None, use_errno=True).setns(namespace.fileno(), 0) != 0:
-                raise OSError(ctypes.get_errno(), "setns")
-        while True:
-            try:
-                with socket.create_connection((HOST_ADDRESS, PORT), timeout=5) as connection:
-                    self.listen(connection.makefile("rb", 1 << 20), connection)
-            except OSError:
-                time.sleep(0.05)
-
-    def listen(self, stream, connection):
-        """ZMTP 3.0: greeting, READY, a subscription to everything; then messages of two parts."""
-        connection.sendall(b"\xff" + bytes(8) + b"\x7f\x03\x00" + b"NULL".ljust(20, b"\0") + bytes(32))
-        ready = b"\x05READY\x0bSocket-Type\x00\x00\x00\x03SUB"
-        connection.sendall(b"\x04" + bytes([len(ready)]) + ready)
-        take(stream, 64)
-        connection.sendall(b"\x00\x01\x01")
-        topic = None
-        while True:
-            flags = take(stream, 1)[0]
-            body = take(stream, struct.unpack(">Q", take(stream, 8))[0] if flags & 2 else take(stream, 1)[0])
-            if flags & 4:
-                continue
-            if flags & 1:
-                topic = body
-                continue
-            zone = topic.decode().rsplit("/", 1)[0]
-            epoch, sequence = numbers(body)
-            self.heard += 1
-            key = (epoch, zone)
-            self.highest[key] = max(self.highest.get(key, 0), sequence)
-
-
-def take(stream, count):
-    data = stream.read(count)
-    if len(data) < count:
-        raise ConnectionError("the generator is gone")
-    return data
-
-
-def numbers(frame):
-    """Epoch and sequence of an encoded frame: fields 5 and 6 of its field 1 (frame.proto)."""
-    header = next(value for field, value in fields(frame) if field == 1)
-    found = {field: value for field, value in fields(header) if field in (5, 6)}
-    return struct.unpack("<Q", found[5])[0], found[6]
-
-
-def fields(message):
-    at = 0
-
-    def varint():
-        nonlocal at
-        value = shift = 0
-        while True:
-            byte = message[at]
-            at += 1
-            value |= (byte & 127) << shift
-            shift += 7
-            if byte < 128:
-                return value
-
-    while at < len(message):
-        key = varint()
-        if key & 7 == 0:
-            yield key >> 3, varint()
-            continue
-        size = {1: 8, 2: None, 5: 4}[key & 7]
-        size = varint() if size is None else size
-        yield key >> 3, message[at : at + size]
-        at += size
-
-
-class Store:
-    """What the columnar collector has."""
-
-    def __init__(self, program, root):
-        self.command = [program, "query", "--root", root, "--format", "csv"]
-
-    def rows(self, sql):
-        return list(csv.reader(io.StringIO(run(*self.command, sql))))[1:]
-
-    def count(self):
-        return int(self.rows("select count(*) from frames")[0][0])
-
-    def frames(self):
-        """Numbers of each (epoch, zone), and how many were there more than once."""
-        stored, twice = defaultdict(set), 0
-        for epoch, zone, sequence, count in self.rows("select epoch, zone, sequence, count(*) from frames group by 1, 2, 3"):
-            stored[int(epoch), zone].add(int(sequence))
-            twice += int(count) - 1
-        return stored, twice
-
-    def gaps(self):
-        rows = self.rows('select epoch, zone, "first", "last", reason from gaps')
-        return [(int(e), zone, int(first), int(last or UNKNOWN), reason) for e, zone, first, last, reason in rows]
-
-
-class Account:
-    """Every number, once. `witnessed`: the highest that were heard by a certain time."""
-
-    def __init__(self, store, witnessed):
-        stored, self.duplicated = store.frames()
-        gaps = store.gaps()
-        self.gaps, self.by_reason = len(gaps), Counter()
-        missing, died = defaultdict(set), set()
-        for epoch, zone, first, last, reason in gaps:
-            if last == UNKNOWN:
-                died.add(epoch)
-                continue
-            numbers = set(range(first, last + 1))
-            self.duplicated += len(numbers & stored[epoch, zone])
-            missing[epoch, zone] |= numbers
-            self.by_reason[reason] += len(numbers)
-        joined = min((epoch for epoch, _ in stored), default=0)
-        self.frames, self.lost, self.in_doubt, self.losses = 0, 0, 0, []
-        for key in sorted(set(stored) | set(missing) | set(witnessed)):
-            epoch, zone = key
-            there = stored[key] | missing[key]
-            first = min(there, default=1) if epoch == joined else 1
-            last = max(max(there, default=0), witnessed.get(key, 0))
-            lost = set(range(first, last + 1)) - there
-            self.frames += last + 1 - first
-            # Behind all that is stored of an epoch whose generator died: a gap without end speaks of it.
-            tail = {n for n in lost if n > max(there, default=0)} if epoch in died else set()
-            self.in_doubt += len(tail)
-            self.lost += len(lost - tail)
-            if lost - tail:
-                self.losses.append(f"{epoch} {zone!r}: {sorted(lost - tail)[:8]} of {first}..{last}")
-
-
-class Redis:
-    """What the Redis collector has: of each zone how far it is, how many frames it stored, how many are on record as missing."""
-
-    def __init__(self, socket_path):
-        self.command = ["redis-cli", "-s", socket_path]
-
-    def zone(self, zone):
-        """Epoch, number, frames, missing."""
-        key = f"zonescope:{{{HOST_ID}/{zone}}}:zone"
-        answer = run(*self.command, "hmget", key, "epoch", "sequence", "frames", "missing")
-        return [int(value or 0) for value in answer.split("\n")[:4]]
-
-    def behind(self, witnessed):
-        """Zones that are not where the witness is."""
-        epoch = max(epoch for epoch, _ in witnessed)
-        zones = {zone: number for (e, zone), number in witnessed.items() if e == epoch and zone}
-        return [zone for zone, number in zones.items() if tuple(self.zone(zone)[:2]) < (epoch, number)]
-
-    def total(self, witnessed):
-        """Frames stored, and on record as missing."""
-        zones = [self.zone(zone) for zone in {zone for _, zone in witnessed if zone}]
-        return sum(z[2] for z in zones), sum(z[3] for z in zones)
-
-
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--bin", required=True)
@@ -407,7 +171,7 @@ def chaos(options, work):
         file.write(f'bind = "{endpoint}"\ninterval_ms = {INTERVAL_MS}\nhost_id = "{HOST_ID}"\n[dtrace]\nenabled = false\n'
                    f'[ring]\nspool = "{spool}/frames"\nspool_bytes = {SPOOL_BYTES}\n')
     link = Link()
-    witness = Witness()
+    witness = Witness(HOST_ADDRESS, PORT, HOST_NS)
     witness.start()
     collect = [program("collector-columnar"), "run", "--connect", endpoint, "--root", root + "/store", "--flush-interval", "5s"]
     columnar = Daemon("columnar", collect, work)
@@ -416,7 +180,7 @@ def chaos(options, work):
     if shutil.which("redis-server") and os.path.exists(program("collector-redis")):
         server = ["redis-server", "--port", "0", "--unixsocket", redis_socket, "--save", "", "--dir", work]
         subprocess.Popen(server, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-        redis = Redis(redis_socket)
+        redis = Redis(redis_socket, HOST_ID)
         daemons.append(Daemon("redis", [program("collector-redis"), "run", "--connect", endpoint, "--redis", "unix://" + redis_socket, "--keep", "1m"], work))
     else:
         say("SKIPPED: chaos: collector-redis: no redis-server or no collector-redis here")
@@ -446,14 +210,6 @@ def chaos(options, work):
     if redis:
         print("redis: {} frames stored, {} on record as missing; {} zones behind".format(*redis.total(witnessed), len(behind)))
     return report(torment, daemons, Account(store, witnessed), options) and not behind
-
-
-def until(seconds, what, happens):
-    deadline = time.monotonic() + seconds
-    while not happens():
-        if time.monotonic() > deadline:
-            raise SystemExit(f"not within {seconds} s: {what}")
-        time.sleep(0.5)
 
 
 def report(torment, daemons, account, options):

@@ -66,16 +66,18 @@ pub enum DecodeError {
 /// Writes a frame as bytes.
 ///
 /// # Errors
-/// [`DecodeError::TooLarge`] where nobody would read them.
+/// Where [`decode`] would not read them.
 pub fn encode(frame: &v1::Frame, into: &mut Vec<u8>) -> Result<(), DecodeError> {
     let bytes = frame.encoded_len();
     if bytes > MAX_FRAME_BYTES {
         return Err(DecodeError::TooLarge(bytes));
     }
+    check_header(frame)?;
+    check_nested(frame)?;
     into.clear();
     into.reserve(bytes);
     frame.encode_raw(into);
-    Ok(())
+    count_rows(into)
 }
 
 /// Reads a frame. Its header is there and valid, and every limit holds.
@@ -87,15 +89,19 @@ pub fn decode(bytes: &[u8]) -> Result<v1::Frame, DecodeError> {
     if bytes.len() > MAX_FRAME_BYTES {
         return Err(DecodeError::TooLarge(bytes.len()));
     }
-    count_fields(bytes, |tag| match tag {
-        ANNOUNCEMENT => Some(("announcements", MAX_ANNOUNCEMENTS)),
-        _ if REPEATED.contains(&tag) => Some(("rows of one family", MAX_ROWS)),
-        _ => None,
-    })?;
+    count_rows(bytes)?;
     let frame = v1::Frame::decode(bytes).map_err(|e| DecodeError::Malformed(e.to_string()))?;
     check_header(&frame)?;
     check_nested(&frame)?;
     Ok(frame)
+}
+
+fn count_rows(bytes: &[u8]) -> Result<(), DecodeError> {
+    count_fields(bytes, |tag| match tag {
+        ANNOUNCEMENT => Some(("announcements", MAX_ANNOUNCEMENTS)),
+        _ if REPEATED.contains(&tag) => Some(("rows of one family", MAX_ROWS)),
+        _ => None,
+    })
 }
 
 /// Counts repeated fields by their tags alone; `limit_of` names those that have a limit, by their number.
@@ -174,6 +180,8 @@ fn check_nested(frame: &v1::Frame) -> Result<(), DecodeError> {
             return Err(DecodeError::Unpaired { lower, upper, count });
         }
         limit("buckets", count, MAX_BUCKETS)?;
+        check_text(&d.name)?;
+        check_text(&d.unit)?;
         check_labels(&d.labels)?;
     }
     for row in &frame.custom {

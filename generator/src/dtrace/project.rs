@@ -86,13 +86,13 @@ fn fold(rows: Vec<Row>, zones: &mut Zones<'_>) -> (BTreeMap<ZoneName, Zone>, u64
     let (mut folded, mut ticks) = (BTreeMap::<ZoneName, Zone>::new(), 0u64);
     for row in rows {
         match row {
-            Row::Ticks(count) => ticks += count,
+            Row::Ticks(count) => ticks = ticks.saturating_add(count),
             Row::OnCpu { samples, owner, core, pid, tid, execname } => {
                 let oncpu = &mut folded.entry(zones.of(&owner)).or_default().oncpu;
                 oncpu.processes.insert(pid);
                 oncpu.threads.insert((pid, tid));
-                *oncpu.cores.entry(core).or_default() += samples;
-                *oncpu.by_process.entry((pid, execname, core)).or_default() += samples;
+                add(oncpu.cores.entry(core).or_default(), samples);
+                add(oncpu.by_process.entry((pid, execname, core)).or_default(), samples);
             }
             Row::Event { event, count, bytes, owner, detail } => {
                 let events = &mut folded.entry(zones.of(&owner)).or_default().events;
@@ -113,8 +113,13 @@ fn fold(rows: Vec<Row>, zones: &mut Zones<'_>) -> (BTreeMap<ZoneName, Zone>, u64
 /// Adds the counts of the same buckets.
 pub fn add_buckets(sum: &mut BTreeMap<(i64, i64), u64>, buckets: &[Bucket]) {
     for bucket in buckets {
-        *sum.entry((bucket.lower, bucket.upper)).or_default() += bucket.count;
+        add(sum.entry((bucket.lower, bucket.upper)).or_default(), bucket.count);
     }
+}
+
+/// Numbers are what a program printed: any.
+fn add(sum: &mut u64, count: u64) {
+    *sum = sum.saturating_add(count);
 }
 
 fn put_oncpu(oncpu: OnCpu, ticks: u64, frame: &mut v1::Frame, projected: &mut Projected) {
@@ -132,7 +137,12 @@ fn put_oncpu(oncpu: OnCpu, ticks: u64, frame: &mut v1::Frame, projected: &mut Pr
     let mut processes: Vec<v1::OnCpuProcess> = oncpu
         .by_process
         .into_iter()
-        .map(|((pid, execname, core), samples)| v1::OnCpuProcess { pid, execname, core, samples: Some(samples) })
+        .map(|((pid, execname, core), samples)| v1::OnCpuProcess {
+            pid,
+            execname: cut(&execname, MAX_TEXT_BYTES).to_owned(),
+            core,
+            samples: Some(samples),
+        })
         .collect();
     // Should they be too many, the busiest stay.
     processes.sort_by_key(|process| std::cmp::Reverse(process.samples));
@@ -273,6 +283,36 @@ mod tests {
         project(rows, &mut Zones::new(&resolve), &mut sample);
         assert_eq!(ASKED.load(Ordering::Relaxed), 2);
         assert!(sample.zones.contains_key(&zone("web1")) && sample.zones.contains_key(&ZoneName::global()));
+    }
+
+    #[test]
+    fn what_a_program_prints_gives_a_frame_that_can_be_read_whatever_it_is() {
+        let owner = || Owner::Zone(zone("db"));
+        let long = |pid| Row::OnCpu {
+            samples: u64::MAX,
+            owner: owner(),
+            core: 0,
+            pid,
+            tid: 1,
+            execname: "\u{fffd}".repeat(MAX_TEXT_BYTES),
+        };
+        let full = || Row::Distribution {
+            name: "read".to_owned(),
+            unit: "ns".to_owned(),
+            owner: owner(),
+            labels: Vec::new(),
+            buckets: vec![Bucket { lower: 0, upper: 1, count: u64::MAX }],
+        };
+        let rows = vec![long(1), long(2), Row::Ticks(u64::MAX), Row::Ticks(1), full(), full()];
+        let (mut sample, resolve) = (Sample::default(), ZoneOfPid::default());
+        project(rows, &mut Zones::new(&resolve), &mut sample);
+        let zone = sample.zones.remove(&zone("db")).unwrap();
+        assert_eq!(zone.frame.oncpu_core[0].samples, Some(u64::MAX));
+        let identity = zonescope_link::Identity { host_id: "h1".into(), host: "h1".into(), epoch: 1 };
+        let mut frame = zone.frame;
+        let (_, bytes) =
+            zonescope_link::publish::Sealer::new(identity).seal(Some(zone.zone), &mut frame, 1, 1000).unwrap();
+        assert_eq!(zonescope_proto::decode(&bytes), Ok(frame));
     }
 
     #[test]

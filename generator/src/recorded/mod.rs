@@ -70,7 +70,8 @@ impl Recorded {
 
     fn start_over(&mut self, interval_ns: u64) -> bool {
         let Some(first) = self.first_ns.filter(|_| self.playing.repeat) else { return false };
-        self.shift_ns = self.last_ns + interval_ns - first;
+        // A recording's times may be anything, backwards too.
+        self.shift_ns = self.last_ns.saturating_add(interval_ns).saturating_sub(first);
         self.capture.rewind().is_ok()
     }
 }
@@ -89,10 +90,51 @@ impl Source for Recorded {
         // A capture that does not know its time is played now.
         let time = time.unwrap_or(tick.time_ns.saturating_sub(self.shift_ns));
         self.first_ns.get_or_insert(time);
-        let time = time + self.shift_ns;
+        let time = time.saturating_add(self.shift_ns);
         self.last_ns = time;
         sample.time_ns = Some(time);
         multiply::multiply(sample, self.playing.zones);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Ticks at these times, again and again.
+    struct Times(Vec<u64>, usize);
+
+    impl Capture for Times {
+        fn next(&mut self, _: &mut Sample) -> Option<Option<u64>> {
+            self.1 += 1;
+            self.0.get(self.1 - 1).map(|time| Some(*time))
+        }
+
+        fn rewind(&mut self) -> std::io::Result<()> {
+            self.1 = 0;
+            Ok(())
+        }
+    }
+
+    fn played(times: &[u64], ticks: usize) -> Vec<u64> {
+        let mut recorded = Recorded::new(Box::new(Times(times.to_vec(), 0)), Playing { repeat: true, zones: 0 });
+        let mut next = || {
+            let mut sample = Sample::default();
+            recorded.sample(Tick { time_ns: 1, interval_ns: 10 }, &mut sample).unwrap();
+            sample.time_ns.unwrap()
+        };
+        (0..ticks).map(|_| next()).collect()
+    }
+
+    #[test]
+    fn times_go_on_when_a_recording_starts_over() {
+        assert_eq!(played(&[100, 110], 5), [100, 110, 120, 130, 140]);
+    }
+
+    #[test]
+    fn times_that_go_backwards_or_have_no_room_are_played_all_the_same() {
+        assert_eq!(played(&[100, 20], 4), [100, 20, 100, 20]);
+        assert_eq!(played(&[1, u64::MAX], 4), [1, u64::MAX, u64::MAX, u64::MAX]);
     }
 }

@@ -20,7 +20,7 @@ pub fn multiply(sample: &mut Sample, zones: usize) {
         let (mut zone, frame) = (zone.clone(), frame.clone());
         let name = ZoneName::lossy(&format!("{original}-{:05}", copy / originals.len()));
         zone.name = name.to_string();
-        zone.id += 1_000_000 + copy as u64;
+        zone.id = zone.id.wrapping_add(1_000_000 + copy as u64);
         sample.zones.insert(name, ZoneSample { zone, frame });
     }
 }
