@@ -146,6 +146,36 @@ fn three_commands_switch_encryption_on_and_one_sends_away() {
     assert_nowhere(&secrets, &generator);
 }
 
+/// What the doctor of the generator says of its keys, and its exit code.
+fn diagnosis(place: &Place) -> (Option<i32>, Vec<(String, String)>) {
+    let config = place.config(GENERATOR);
+    let output = run(GENERATOR, &["doctor", "--format", "json", "--config", config.to_str().unwrap()]);
+    let said: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let text = |finding: &Value, key: &str| finding[key].as_str().unwrap().to_owned();
+    let keys = said["checks"].as_array().unwrap().iter().filter(|finding| finding["check"] == "keys");
+    (output.status.code(), keys.map(|finding| (text(finding, "verdict"), text(finding, "found"))).collect())
+}
+
+#[test]
+fn doctor_tells_a_generator_that_was_started_before_its_key_from_one_that_is_encrypted() {
+    let place = Place::new();
+    let mut plain = place.start(GENERATOR);
+    plain.wait_for("publishing these zones alone", LONG);
+    place.done(GENERATOR, &["keys", "new"]);
+    let (code, keys) = diagnosis(&place);
+    assert!(code == Some(1) && keys.iter().any(|(_, found)| found.contains("before there was a key")), "{keys:?}");
+    assert_eq!(plain.end(), 0);
+
+    let mut encrypted = place.start(GENERATOR);
+    encrypted.wait_for("publishing these zones alone", LONG);
+    let (code, keys) = diagnosis(&place);
+    assert!(code == Some(0) && keys.len() == 2, "{keys:?}");
+    assert!(
+        keys.iter().all(|(verdict, found)| verdict == "warn" && found.contains("nobody may subscribe")),
+        "{keys:?}"
+    );
+}
+
 #[test]
 fn a_key_of_a_tenants_endpoint_opens_no_other() {
     let place = Place::new();
@@ -186,8 +216,9 @@ fn a_secret_that_others_can_read_stops_everything_and_says_the_chmod() {
         let said = String::from_utf8(output.stderr).unwrap();
         assert!(!output.status.success() && said.contains(&format!("chmod 600 {}", secret.display())), "{said}");
     }
-    let output = run(GENERATOR, &["doctor", "--format", "json", "--config", config.to_str().unwrap()]);
-    let said: Value = serde_json::from_slice(&output.stdout).unwrap();
-    let keys = said["checks"].as_array().unwrap().iter().find(|finding| finding["check"] == "keys").unwrap();
-    assert!(keys["verdict"] == "fail" && keys["found"].as_str().unwrap().contains("chmod 600"), "{keys}");
+    let (code, keys) = diagnosis(&place);
+    assert!(
+        code == Some(1) && keys.iter().all(|(verdict, found)| verdict == "fail" && found.contains("chmod 600")),
+        "{keys:?}"
+    );
 }

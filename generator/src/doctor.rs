@@ -4,10 +4,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use zonescope_link::clock::{Clock, SystemClock};
-use zonescope_link::doctor::{self, Finding};
+use zonescope_link::doctor::{self, Finding, Publisher, Verdict};
 use zonescope_link::keys::keyring::Keyring;
 use zonescope_link::spool;
-use zonescope_link::transport::{address_and_port, is_loopback};
+use zonescope_link::transport::{Credentials, address_and_port, is_loopback};
 
 use crate::cli::{DoctorArguments, Format};
 use crate::config::Config;
@@ -152,8 +152,8 @@ async fn ports(config: &Config, host_id: &str) -> Vec<Finding> {
     let patience = (interval * TICKS).clamp(LEAST, MOST);
     let keyring = Keyring::at(&config.keys);
     let (mut findings, credentials) = doctor::keys::admitted(&keyring, None, &config.bind, config.curve);
-    let (port, ours) = doctor::listen(&config.bind, &credentials, host_id, patience, START, &SystemClock).await;
-    findings.push(port);
+    let (port, ours) = port(&config.bind, &credentials, host_id, patience).await;
+    findings.extend(port);
     if is_loopback(&config.bind) {
         findings.push(Finding::ok("reach", "only this host may subscribe: `bind` names its loopback address"));
     }
@@ -164,9 +164,31 @@ async fn ports(config: &Config, host_id: &str) -> Vec<Finding> {
     for EndpointConfig { name, bind, curve, .. } in &config.endpoint {
         let (keys, credentials) = doctor::keys::admitted(&keyring, Some(name), bind, curve.unwrap_or(config.curve));
         findings.extend(keys);
-        findings.push(doctor::listen(bind, &credentials, host_id, patience, START, &SystemClock).await.0);
+        findings.extend(port(bind, &credentials, host_id, patience).await.0);
     }
     findings
+}
+
+/// Whether we publish at `bind`, as the keys that are there now say. One that was started before them is not taken for another
+/// program.
+async fn port(
+    bind: &str,
+    credentials: &Credentials,
+    host_id: &str,
+    patience: Duration,
+) -> (Vec<Finding>, Option<Publisher>) {
+    let listen = async |credentials| doctor::listen(bind, credentials, host_id, patience, START, &SystemClock).await;
+    let (found, ours) = listen(credentials).await;
+    if found.verdict != Verdict::Fail || matches!(credentials, Credentials::None) {
+        return (vec![found], ours);
+    }
+    match listen(&Credentials::None).await {
+        (plain, Some(ours)) => {
+            let found = format!("who publishes at {bind} was started before there was a key, and is not encrypted");
+            (vec![plain, Finding::fail("keys", found, "restart the generator")], Some(ours))
+        }
+        (_, None) => (vec![found], ours),
+    }
 }
 
 /// Where it will be asked for missed frames.

@@ -122,7 +122,8 @@ impl View {
             announcement: whole.announcement.iter().filter(|announced| zones.take(&announced.zone)).cloned().collect(),
             recovery_port: u32::from(self.recovery_port),
             farewell: whole.farewell,
-            kept_epoch: whole.kept_epoch.clone(),
+            // Of no use to who cannot ask.
+            kept_epoch: if self.recovery_port == 0 { Vec::new() } else { whole.kept_epoch.clone() },
             ..v1::Frame::default()
         }
     }

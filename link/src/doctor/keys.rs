@@ -36,11 +36,17 @@ pub fn admitted(keyring: &Keyring, name: Option<&str>, bind: &str, curve: Curve)
             let bad = listed.problems.iter().map(|p| Finding::fail("keys", format!("{p}; it is left out"), KEYS));
             findings.extend(bad);
             findings.push(match listed.keys.len() {
-                0 => Finding::warn(
-                    "keys",
-                    format!("{bind} is encrypted, and nobody may subscribe: {} has no key", folder.path().display()),
-                    "let somebody in: `zonescope-generator keys authorize KEY --name NAME`",
-                ),
+                0 => {
+                    let at = name.map_or(String::new(), |name| format!(" --endpoint {name}"));
+                    Finding::warn(
+                        "keys",
+                        format!(
+                            "{bind} is encrypted, and nobody may subscribe: {} has no key",
+                            folder.path().display()
+                        ),
+                        format!("let somebody in: `zonescope-generator keys authorize KEY --name NAME{at}`"),
+                    )
+                }
                 keys => Finding::ok("keys", format!("{bind} is encrypted; keys that may subscribe: {keys}")),
             });
         }
