@@ -16,9 +16,8 @@ pub fn load<T: DeserializeOwned + Default>(path: &Path, required: bool) -> Resul
         Err(error) if error.kind() == std::io::ErrorKind::NotFound && !required => return Ok(T::default()),
         Err(error) => return Err(Usage(format!("cannot read the configuration {}: {error}", path.display()))),
     };
-    toml::from_str(&text).map_err(|error| {
-        Usage(format!("the configuration {} is wrong\n{}", path.display(), described(&text, &error)))
-    })
+    toml::from_str(&text)
+        .map_err(|error| Usage(format!("the configuration {} is wrong\n{}", path.display(), described(&text, &error))))
 }
 
 /// Line, column, the line itself and what was expected, as toml shows them; but no line that may hold a password.
