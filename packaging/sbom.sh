@@ -17,14 +17,16 @@ case $platform in
     *-linux) target=${platform%-linux}-unknown-linux-gnu ;;
     *) echo "sbom.sh: no target of Rust is known for $platform" >&2; exit 2 ;;
 esac
-iso=$(date -u -d "@$time" +%Y-%m-%dT%H:%M:%SZ 2>/dev/null || awk -v t="$time" 'BEGIN { print strftime("%Y-%m-%dT%H:%M:%SZ", t, 1) }')
+# GNU's date, then that of illumos and the BSDs; nawk, since awk of older illumos knows no functions.
+iso=$(date -u -d "@$time" +%Y-%m-%dT%H:%M:%SZ 2>/dev/null || date -u -r "$time" +%Y-%m-%dT%H:%M:%SZ)
+awk=$(command -v nawk || command -v awk)
 sum() { if command -v sha256sum >/dev/null; then sha256sum | cut -d' ' -f1; else digest -a sha256; fi; }
 
 parts=$(cd "$root" && cargo tree --locked --edges normal,no-proc-macro --target "$target" --package "$program" \
     --prefix depth --format ' {p}|{l}' | sed -e 's/ ([^|]*)|/|/' -e 's/ (\*)$//')
 serial=$(printf '%s\n' "$program $platform $version $time" "$parts" | sum | sed 's/\(.\{8\}\)\(.\{4\}\).\(.\{3\}\).\(.\{3\}\)\(.\{12\}\).*/\1-\2-5\3-8\4-\5/')
 
-printf '%s\n' "$parts" | awk -v program="$program" -v version="$version" -v time="$iso" -v serial="$serial" -v lock="$root/Cargo.lock" '
+printf '%s\n' "$parts" | "$awk" -v program="$program" -v version="$version" -v time="$iso" -v serial="$serial" -v lock="$root/Cargo.lock" '
     function unquoted(line) { sub(/^[^"]*"/, "", line); sub(/".*/, "", line); return line }
     # What is ours is of no registry, and has the version of the release.
     function ref(part,   words) { split(part, words, " "); return "pkg:cargo/" words[1] "@" substr(words[2], 2) }

@@ -14,7 +14,7 @@ for program in "$@"; do
     [ ! -f "$source/docs/man/$program.1" ] || cp "$source/docs/man/$program.1" "$stage/man/"
 done
 [ ! -f "$source/docs/man/zonescope.7" ] || cp "$source/docs/man/zonescope.7" "$stage/man/"
-for file in install.sh LICENSE-MIT LICENSE-APACHE README.md CHANGELOG.md; do
+for file in install.sh LICENSE-MIT LICENSE-APACHE README.md SECURITY.md CHANGELOG.md; do
     [ ! -f "$source/$file" ] || cp "$source/$file" "$stage/"
 done
 for part in config install smf systemd; do cp -R "$source/packaging/$part" "$stage/packaging/"; done

@@ -40,6 +40,8 @@ pub(super) fn give_up_all_but(need: Need) {
     let keep = match need {
         Need::Nothing => c"basic,!file_link_any,!proc_info,!proc_session,!proc_fork,!proc_exec",
         Need::Processes => c"basic,!file_link_any",
+        // The manifest has what the operator's D programs need, be it more than ours do.
+        Need::Dtrace if !rustix::process::geteuid().is_root() => c"all,!file_link_any",
         Need::Dtrace => c"basic,!file_link_any,dtrace_kernel,dtrace_user,dtrace_proc",
     };
     match turn_off_all_but(keep) {

@@ -61,7 +61,7 @@ fn drop_to(keep: CapabilitySet) -> io::Result<CapabilitySet> {
     Ok(left)
 }
 
-/// As `SYS_PTRACE | ...`; `none` where there is none.
+/// As `DAC_READ_SEARCH SYS_PTRACE`; `none` where there is none.
 fn names(set: CapabilitySet) -> String {
     match set.is_empty() {
         true => "none".to_owned(),

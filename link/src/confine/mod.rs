@@ -9,7 +9,7 @@
 //! | where it goes | bounding, permitted, effective, inheritable and ambient set of the one thread there is yet; threads inherit it | all four sets of the process |
 //! | collectors, [`Need::Nothing`] | nothing | `basic` without `file_link_any`, `proc_info`, `proc_session`, `proc_fork`, `proc_exec` |
 //! | generator, [`Need::Processes`] | CAP_SYS_PTRACE, CAP_DAC_READ_SEARCH | `basic` without `file_link_any` |
-//! | generator that runs D programs, [`Need::Dtrace`] | as root these too: CAP_SYS_ADMIN, CAP_SYS_RESOURCE, CAP_SYSLOG | these too: `dtrace_kernel`, `dtrace_user`, `dtrace_proc` |
+//! | generator that runs D programs, [`Need::Dtrace`] | as root these too: CAP_SYS_ADMIN, CAP_SYS_RESOURCE, CAP_SYSLOG | as root these too: `dtrace_kernel`, `dtrace_user`, `dtrace_proc`; else all that the manifest gave |
 //! | what it starts | no_new_privs: never more than it has itself, whatever file it executes | its limit set |
 //!
 //! Nothing is refused: a program that has less than it needs does what it can (`doctor` says what is missing), one that may not

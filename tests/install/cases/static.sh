@@ -53,11 +53,3 @@ assert empty(tomllib.load(open(sys.argv[1], "rb")))' "$file" ||
             fail "$file should change nothing"
     done
 }
-
-test_every_test_that_security_names_exists() {
-    grep -o '`[a-z_/.-]*::[a-z_0-9]*`' SECURITY.md | tr -d '`' > /tmp/named
-    [ "$(wc -l < /tmp/named)" -gt 20 ] || fail "SECURITY.md names tests"
-    while read -r named; do
-        grep -qE "^ *((async )?fn )?${named##*::}\(" "${named%%::*}" || fail "SECURITY.md names $named, which does not exist"
-    done < /tmp/named
-}
