@@ -28,6 +28,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections import Counter
 
 from processes import GREETING, Account, Daemon, Redis, Store, Witness, ready, run, say, until
 
@@ -55,13 +56,13 @@ class Attackers:
     def __init__(self, ports, seed, business):
         self.ports, self.seed, self.business = ports, seed, business
         self.over, self.lock = threading.Event(), threading.Lock()
-        self.peers = self.bytes = 0
+        self.peers, self.bytes = Counter(), 0
 
     def run(self, over, answer):
         os.nice(19)
         for port in self.ports:
             for kind in self.KINDS:
-                threading.Thread(target=self.keep, args=(kind, port), daemon=True).start()
+                threading.Thread(target=self.keep, args=(kind, port), name=kind, daemon=True).start()
         over.wait()
         self.over.set()
         answer.send((self.peers, self.bytes))
@@ -85,7 +86,7 @@ class Attackers:
         peer.bind((address or self.address(choices), 0))
         peer.connect((ADDRESS, port))
         with self.lock:
-            self.peers += 1
+            self.peers[threading.current_thread().name] += 1
         return peer
 
     def join(self, choices, port, address=None):
@@ -324,7 +325,7 @@ def attack(options, work):
     attackers.start()
     time.sleep(options.seconds)
     over.set()
-    peers, sent = ours.recv() if ours.poll(30) else (0, 0)
+    peers, sent = ours.recv() if ours.poll(30) else (Counter(), 0)
     attackers.terminate()
 
     witnessed = dict(witness.highest)
@@ -341,6 +342,7 @@ def attack(options, work):
         daemon.end(signal.SIGTERM)
     failures = sum(daemon.failures + daemon.gave_up for daemon in daemons)
 
+    print("  peers: " + ", ".join(f"{count} {kind}" for kind, count in peers.most_common()))
     for loss in account.losses[:20]:
         print(f"  lost: {loss}")
     for reason, count in sorted(account.by_reason.items()):
@@ -355,13 +357,13 @@ def attack(options, work):
     if failures or not same:
         print("  a process ended, and should not have")
     lost = account.lost + sum(account.by_reason.values())
-    print(f"peers {peers} bytes {sent} seconds {options.seconds} ticks late {late} frames lost {lost} "
+    print(f"peers {peers.total()} bytes {sent} seconds {options.seconds} ticks late {late} frames lost {lost} "
           f"memory {memory['generator']} MiB (bound {BOUND_MIB})", flush=True)
     unseen = [port for port in ports if port not in turned_away]
     if unseen:
         print(f"  nothing was turned away at {unseen}, or nobody counted it")
     harmed = late or lost or behind or failures or not same or unseen or memory["generator"] > BOUND_MIB
-    return bool(peers) and account.frames > 0 and not harmed
+    return peers.total() > 0 and account.frames > 0 and not harmed
 
 
 def said(log):

@@ -23,6 +23,11 @@ struct Bounded;
 
 static HELD_BYTES: AtomicUsize = AtomicUsize::new(0);
 
+/// What is held now.
+pub fn held_bytes() -> usize {
+    HELD_BYTES.load(Relaxed)
+}
+
 fn hold(bytes: usize) {
     if HELD_BYTES.fetch_add(bytes, Relaxed).saturating_add(bytes) > MOST_BYTES {
         // No panic: that would allocate.
