@@ -207,10 +207,12 @@ fn a_secret_that_others_can_read_stops_everything_and_says_the_chmod() {
     use std::os::unix::fs::PermissionsExt;
     let place = Place::new();
     place.done(GENERATOR, &["keys", "new"]);
+    let config = place.config(GENERATOR);
+    let typed = ["keys", "authorize", "no-key", "--name", "x", "--config", config.to_str().unwrap()];
+    assert_eq!(run(GENERATOR, &typed).status.code(), Some(2), "a mistake of who types");
     let secret = place.directory.path().join("keys/generator/secret");
     assert_eq!(secret.metadata().unwrap().permissions().mode() & 0o7777, 0o600);
     std::fs::set_permissions(&secret, std::fs::Permissions::from_mode(0o644)).unwrap();
-    let config = place.config(GENERATOR);
     for arguments in [&["run"][..], &["run", "--check-config"], &["keys", "show"]] {
         let output = run(GENERATOR, &[arguments, &["--config", config.to_str().unwrap()]].concat());
         let said = String::from_utf8(output.stderr).unwrap();

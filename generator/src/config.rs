@@ -236,7 +236,7 @@ mod tests {
         let endpoint = "[[endpoint]]\nname = \"acme\"\nbind = \"tcp://10.0.0.5:7221\"\n";
         assert_eq!(load(&format!("{endpoint}zones = [\"acme-*\"]")).unwrap().endpoint[0].zones, ["acme-*"]);
         for (text, parts) in [
-            (endpoint.to_owned(), ["acme", "zones = []", "at least one zone"]),
+            (endpoint.to_owned(), ["zones of the endpoint", "\"acme\" = []", "at least one zone"]),
             (format!("{endpoint}zones = [\"[z-a]\"]"), ["acme", "zones", "invalid range"]),
             (format!("{endpoint}zone = \"web1\""), ["line 4", "unknown field", "`zones`"]),
             ("curve = \"on\"".to_owned(), ["line 1", "on", "`required`"]),

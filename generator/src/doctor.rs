@@ -152,8 +152,8 @@ async fn ports(config: &Config, host_id: &str) -> Vec<Finding> {
     let patience = (interval * TICKS).clamp(LEAST, MOST);
     let keyring = Keyring::at(&config.keys);
     let (mut findings, credentials) = doctor::keys::admitted(&keyring, None, &config.bind, config.curve);
-    let (port, ours) = port(&config.bind, &credentials, host_id, patience).await;
-    findings.extend(port);
+    let (found, ours) = port(&config.bind, &credentials, host_id, patience).await;
+    findings.extend(found);
     if is_loopback(&config.bind) {
         findings.push(Finding::ok("reach", "only this host may subscribe: `bind` names its loopback address"));
     }

@@ -22,8 +22,8 @@ pub enum CommandError {
     /// A file.
     #[error(transparent)]
     Keys(#[from] KeysError),
-    /// The command line.
-    #[error(transparent)]
+    /// The command line. Not transparent: exit codes are found in the chain of causes.
+    #[error("{0}")]
     Usage(#[from] Usage),
 }
 

@@ -11,7 +11,7 @@ use zonescope_link::order::{Answer, Core, Fetch, Gap, Item, Options, Output};
 use zonescope_link::recover::Kept;
 use zonescope_link::recover::answer::answer;
 use zonescope_link::ring::{self, Ring};
-use zonescope_link::scope::{Scope, View};
+use zonescope_link::scope::View;
 use zonescope_link::spool::{self, Spool};
 use zonescope_proto::{FORMAT_VERSION, Topic, v1};
 
@@ -183,8 +183,7 @@ impl Generator {
             .collect();
         let (id, host_id, epoch) = (fetch.id, fetch.host_id.clone(), fetch.epoch);
         let request = v1::RecoveryRequest { version: FORMAT_VERSION, id, host_id, epoch, range };
-        let view = View { scope: Scope::Everything, recovery_port: 0 };
-        let reply = answer(&request, &self.kept, &view, most);
+        let reply = answer(&request, &self.kept, &View::default(), most);
         Answer {
             frames: reply.frame.iter().map(|bytes| Message::of_bytes(bytes)).collect(),
             missing: reply.missing.iter().map(|m| (m.zone.clone(), m.first, m.last, m.absence())).collect(),
