@@ -335,6 +335,30 @@ async fn an_address_has_so_many_connections_and_another_one_is_let_in() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_never_stops_talking_is_heard_at_the_pace_of_anybody() {
+    let _alone = ALONE.lock().await;
+    let publication = Publication::bind(ANY, &Admission::Open).await.unwrap();
+    let to = address(publication.endpoint());
+    let (written, took) = tokio::task::spawn_blocking(move || {
+        let mut stream = come_in(to, "SUB");
+        stream.set_write_timeout(Some(Duration::from_secs(1))).unwrap();
+        let words = [subscription(b"web1/"), vec![0, 6, 0], b"web1/".to_vec()].concat().repeat(4096);
+        let begin = Instant::now();
+        let mut written = 0;
+        // What fits into the sockets' buffers is gone at once.
+        while begin.elapsed() < Duration::from_secs(3) {
+            written += stream.write(&words[written % words.len()..]).unwrap_or(0);
+        }
+        (written, begin.elapsed())
+    })
+    .await
+    .unwrap();
+    println!("{written} bytes in {took:.1?}");
+    assert!(written < 16 << 20, "{written}");
+    assert_eq!(publication.refusals().counts().messages, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn subscriptions_beyond_the_limit_are_counted_and_those_before_it_stay() {
     let _alone = ALONE.lock().await;
     let mut publication = Publication::bind(ANY, &Admission::Open).await.unwrap();

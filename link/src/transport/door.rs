@@ -24,7 +24,8 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{MissedTickBehavior, interval};
 use zonescope_proto::limits::{
-    MAX_ACCEPTS_PER_S, MAX_CONNECTIONS, MAX_CONNECTIONS_PER_ADDRESS, MAX_HANDSHAKES, MAX_HANDSHAKES_PER_ADDRESS, STUCK,
+    MAX_ACCEPTS_PER_S, MAX_CONNECTIONS, MAX_CONNECTIONS_PER_ADDRESS, MAX_HANDSHAKES, MAX_HANDSHAKES_PER_ADDRESS,
+    MAX_INPUT_BYTES_PER_S, STUCK,
 };
 
 use super::outbox::{Open, Outbox, Outboxes};
@@ -221,7 +222,7 @@ impl Porter {
         if let Some(authorised) = &mut authorised {
             authorised.mark_unchanged();
         }
-        let mut wire = Wire::new(stream, self.config.clone());
+        let mut wire = Wire::new(stream, self.config.clone(), Some(MAX_INPUT_BYTES_PER_S));
         let waiting = self.hall.wait(connection, from);
         let peer = tokio::select! {
             met = wire.handshake() => met.map_err(Ended::Unknown)?,
@@ -413,8 +414,11 @@ mod tests {
         );
         let door = door.unwrap();
         let address = door.endpoint.trim_start_matches("tcp://");
-        let mut peer =
-            Wire::new(TcpStream::connect(address).await.unwrap(), ConnectionConfig::new(Role::Client, SocketType::Sub));
+        let mut peer = Wire::new(
+            TcpStream::connect(address).await.unwrap(),
+            ConnectionConfig::new(Role::Client, SocketType::Sub),
+            None,
+        );
         peer.handshake().await.unwrap();
         peer.subscribe(b"").unwrap();
         while peer.unsent() {

@@ -101,7 +101,7 @@ async fn dial(
     let config = ConnectionConfig::new(Role::Client, socket_type)
         .max_message_size(largest + OVERHEAD_BYTES)
         .mechanism(mechanism);
-    let mut wire = Wire::new(stream, config);
+    let mut wire = Wire::new(stream, config, None);
     // A publisher that does not know our key, or has another one than we expect, or is plain, just hangs up.
     wire.handshake().await.map_err(|e| {
         failed(format!("no encrypted connection: {e}; is our key authorised there, and is its key the one we have?"))

@@ -73,14 +73,20 @@ pub(super) struct Wire {
     arrived: VecDeque<Incoming>,
     /// When something was put in last.
     put: Instant,
+    /// Bytes a second that are read, and at once; `None` for any.
+    pace: Option<u32>,
+    /// When what was read is paid for, at that pace.
+    paid: Instant,
 }
 
 impl Wire {
-    pub(super) fn new(stream: TcpStream, config: ConnectionConfig) -> Self {
+    /// A connection from which so many bytes a second are read, and at once; `None` for any.
+    pub(super) fn new(stream: TcpStream, config: ConnectionConfig, pace: Option<u32>) -> Self {
         let mut codec = Connection::new(config);
         codec.set_input_budget(true);
         let (staged, flat, arrived) = (BytesMut::new(), BytesMut::new(), VecDeque::new());
-        Wire { stream, codec, staged, flat, arrived, put: Instant::now() }
+        let now = Instant::now();
+        Wire { stream, codec, staged, flat, arrived, put: now, pace, paid: now }
     }
 
     /// Until the peer has shown who it is.
@@ -180,12 +186,30 @@ impl Wire {
             tokio::task::yield_now().await;
             return Ok(());
         }
-        let interest = match (self.codec.accepts_input(), self.unsent()) {
-            (true, true) => Interest::READABLE | Interest::WRITABLE,
-            (true, false) => Interest::READABLE,
-            (false, _) => Interest::WRITABLE,
+        let Some(paid) = self.overdrawn() else {
+            let interest = match (self.codec.accepts_input(), self.unsent()) {
+                (true, true) => Interest::READABLE | Interest::WRITABLE,
+                (true, false) => Interest::READABLE,
+                (false, _) => Interest::WRITABLE,
+            };
+            return self.stream.ready(interest).await.map(drop);
         };
-        self.stream.ready(interest).await.map(drop)
+        tokio::select! {
+            ready = self.stream.writable(), if self.unsent() => ready,
+            () = tokio::time::sleep_until(paid) => Ok(()),
+        }
+    }
+
+    /// Until when nothing is read, since more was than the pace allows.
+    fn overdrawn(&self) -> Option<Instant> {
+        let second = Duration::from_secs(1);
+        self.pace.and_then(|_| self.paid.checked_sub(second)).filter(|paid| *paid > Instant::now())
+    }
+
+    fn pay(&mut self, bytes: usize) {
+        if let Some(pace) = self.pace {
+            self.paid = self.paid.max(Instant::now()) + Duration::from_secs_f64(bytes as f64 / f64::from(pace));
+        }
     }
 
     /// Writes what waits to leave, as far as the peer takes it.
@@ -214,7 +238,7 @@ impl Wire {
         if self.codec.has_pending_input() && !self.codec.input_blocked_on_output() {
             self.codec.resume_input()?;
         }
-        if !self.codec.accepts_input() {
+        if !self.codec.accepts_input() || self.overdrawn().is_some() {
             return Ok(0);
         }
         let mut buffer = [0; READ_BYTES];
@@ -225,6 +249,7 @@ impl Wire {
             Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(0),
             Err(error) => return Err(error.into()),
         };
+        self.pay(read);
         self.staged.extend_from_slice(&buffer[..read]);
         let missing = self
             .codec
