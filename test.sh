@@ -206,7 +206,7 @@ step_test() {
     cargo test --workspace --locked --no-fail-fast
 }
 
-# Its own, and C++'s, flags make a build of its own: two to three minutes.
+# Flags of its own make a build of its own: about seven minutes of CPU time, once.
 step_fuzz() {
     need_cargo || return 1
     need c++ g++ || :

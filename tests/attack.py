@@ -10,10 +10,11 @@ What must not come of it:
     ticks late   ticks that the generator left out, told by the numbers and times of its frames
     frames lost  numbers that are not in the store: neither missing without a trace nor on record as a gap
     memory       the most that the generator was resident with, against BOUND_MIB
-Every process is the one that was started, and the generator says of each port how many it turned away.
+Whoever is honest and comes meanwhile is let in. Every process is the one that was started, and the generator says of each port how many it turned away.
 """
 
 import argparse
+import math
 import multiprocessing
 import os
 import random
@@ -30,7 +31,7 @@ import threading
 import time
 from collections import Counter
 
-from processes import GREETING, Account, Daemon, Redis, Store, Witness, ready, run, say, until
+from processes import GREETING, Account, Daemon, Redis, Store, Witness, ready, run, say, take, until
 
 ADDRESS, PORT = "127.0.0.1", 7211
 HOST_ID = "attack"
@@ -40,6 +41,8 @@ BOUND_MIB = 256
 # After the attack, collectors have so long to catch up.
 CATCH_UP_SECONDS = 60
 IDLE = 5000
+# Somebody honest, who joins meanwhile, waits no longer for the first frame.
+PATIENCE_SECONDS = 5
 # The generator says once a minute what it turned away.
 SAYS_SECONDS = 65
 GIB = 1 << 30
@@ -323,7 +326,11 @@ def attack(options, work):
     over, (ours, theirs) = multiprocessing.Event(), multiprocessing.Pipe()
     attackers = multiprocessing.Process(target=Attackers(ports, options.seed, business).run, args=(over, theirs), daemon=True)
     attackers.start()
-    time.sleep(options.seconds)
+    end = time.monotonic() + options.seconds
+    joined = []
+    while time.monotonic() < end:
+        joined.append(join())
+        time.sleep(2)
     over.set()
     peers, sent = ours.recv() if ours.poll(30) else (Counter(), 0)
     attackers.terminate()
@@ -351,6 +358,7 @@ def attack(options, work):
     if redis:
         stored, missing = redis.total(witnessed)
         print(f"  redis: {stored} frames stored, {missing} on record as missing; {len(behind)} zones behind")
+    print(f"  {len(joined)} honest subscribers joined meanwhile; the slowest had the first frame after {max(joined):.1f} s")
     turned_away = said(os.path.join(work, "generator.log"))
     for line in turned_away.values():
         print(f"  {line}")
@@ -362,7 +370,8 @@ def attack(options, work):
     unseen = [port for port in ports if port not in turned_away]
     if unseen:
         print(f"  nothing was turned away at {unseen}, or nobody counted it")
-    harmed = late or lost or behind or failures or not same or unseen or memory["generator"] > BOUND_MIB
+    shut_out = max(joined) > PATIENCE_SECONDS
+    harmed = shut_out or late or lost or behind or failures or not same or unseen or memory["generator"] > BOUND_MIB
     return peers.total() > 0 and account.frames > 0 and not harmed
 
 
@@ -371,6 +380,24 @@ def said(log):
     with open(log, errors="replace") as file:
         matches = re.finditer(r"turned away since the start: .*tcp://\S*:(\d+).*", file.read())
     return {int(match[1]): match[0] for match in matches}
+
+
+def join():
+    """Seconds until somebody honest, who comes while all this goes on, has the first frame; more than any patience, if none comes."""
+    began = time.monotonic()
+    try:
+        with socket.create_connection((ADDRESS, PORT), timeout=PATIENCE_SECONDS) as peer:
+            peer.sendall(GREETING + ready(b"SUB") + b"\x00\x01\x01")
+            stream = peer.makefile("rb")
+            take(stream, 64)
+            # READY, then the topic of a frame.
+            for _ in range(2):
+                flags, size = take(stream, 2)
+                take(stream, size)
+    except OSError as error:
+        say(f"somebody honest could not join: {error}")
+        return math.inf
+    return time.monotonic() - began
 
 
 def left_out(store):
