@@ -87,8 +87,8 @@ pub const MAX_SUBSCRIPTIONS: usize = 4096;
 /// Largest message to a publisher: a subscription, with room for what ZeroMQ adds.
 pub const MAX_SUBSCRIPTION_BYTES: usize = MAX_TOPIC_BYTES + 128;
 
-/// Bytes that a peer may say a second, and at once: who says more is read from as slowly. The largest request takes three
-/// seconds; subscriptions to 1,000 zones are 50 KiB.
+/// Bytes that a peer may say a second, and at once: who says more is read from as slowly. The largest request takes a second
+/// and a half; subscriptions to 1,000 zones are 50 KiB.
 pub const MAX_INPUT_BYTES_PER_S: u32 = 128 * 1024;
 
 /// Most messages that wait for one peer. Newer ones are left out for this peer alone, and counted; a subscriber finds the gap

@@ -37,7 +37,7 @@ use omq_proto::MechanismSetup;
 use omq_proto::proto::SocketType;
 use omq_proto::proto::connection::{ConnectionConfig, Role};
 use tokio::net::{TcpListener, TcpStream};
-pub use zonescope_proto::limits::STUCK;
+use zonescope_proto::limits::{HANDSHAKE_TIME, STUCK};
 
 pub use counter::{ClientId, Counter};
 pub use inquiry::Inquiry;
@@ -102,7 +102,9 @@ async fn dial(
 ) -> Result<Wire, LinkError> {
     let failed = |reason: String| LinkError::Connection { endpoint: endpoint.to_owned(), reason };
     let (address, port) = address_and_port(endpoint)?;
-    let stream = TcpStream::connect((host(address), port)).await.map_err(|e| failed(e.to_string()))?;
+    // The system would try for minutes, less and less often.
+    let connected = tokio::time::timeout(HANDSHAKE_TIME, TcpStream::connect((host(address), port))).await;
+    let stream = connected.map_err(|_| failed("nobody answers".to_owned()))?.map_err(|e| failed(e.to_string()))?;
     stream.set_nodelay(true).map_err(|e| failed(e.to_string()))?;
     let mechanism = MechanismSetup::CurveClient { our_keypair: pair.for_codec(), server_public: server.for_codec() };
     let config = ConnectionConfig::new(Role::Client, socket_type)
