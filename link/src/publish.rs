@@ -12,6 +12,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use zonescope_proto::fold::{fold, unfold};
 use zonescope_proto::limits::{MAX_ANNOUNCEMENTS, MAX_FRAME_BYTES, MAX_KEPT_EPOCHS};
 use zonescope_proto::{FORMAT_VERSION, Topic, encode, v1};
 
@@ -139,7 +140,10 @@ impl Sealer {
             time: time_ns,
             interval_ms,
         });
-        encode(frame, &mut self.buffer).map_err(|error| LinkError::Frame { zone: name.clone(), error })?;
+        fold(frame);
+        let encoded = encode(frame, &mut self.buffer);
+        unfold(frame);
+        encoded.map_err(|error| LinkError::Frame { zone: name.clone(), error })?;
         self.topics.insert(name, Numbers { begins, last: sequence, time_ns });
         let bytes = self.tally.count(self.buffer.as_slice().to_vec());
         Ok(Sealed { topic: Bytes::from(topic), bytes, sequence, begins })
