@@ -247,9 +247,10 @@ def questions(root):
         "d": ("count over two ranges", "net", "select count(*) from {} where rbytes64 between %d and %d and ipackets between %d and %d" % (*rbytes, *packets)),
         "e": ("sum of one column", "oncpu", "select sum(threads) from {}"),
     }
-    stamp = lambda ns: time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(ns // 10**9))
-    times = {"time0": f"timestamp '{stamp(begin)}Z'", "time1": f"timestamp '{stamp(begin + 600 * 10**9)}Z'"}
-    theirs = {key: value.replace("timestamp", "timestamptz") for key, value in times.items()}
+    stamp = lambda ns: time.strftime("%Y-%m-%d %H:%M:%SZ", time.gmtime(ns // 10**9))
+    ends = {"time0": stamp(begin), "time1": stamp(begin + 600 * 10**9)}
+    times = {key: f"timestamp '{end}'" for key, end in ends.items()}
+    theirs = {key: f"cast('{end}' as timestamptz_ns)" for key, end in ends.items()}
     return {name: (about, text.format(table, **times), text.format(files(table), **theirs)) for name, (about, table, text) in both.items()}
 
 
