@@ -46,13 +46,14 @@ def ms(s):
 def head(r):
     m = r["machine"]
     changed = ", with changes that are not committed" if m["changed"] else ""
-    quick = "A `--quick` run: a tenth of the data, few repetitions.\n" if r["quick"] else ""
+    quick = "A tenth of the data, few repetitions, no plots over zones and time.\n" if r["quick"] else ""
+    command = "sh bench.sh --quick" if r["quick"] else "sh bench.sh"
     data = f" of other captures (`--data`, {r['data']})" if r["data"] else ""
     return f"""# Benchmarks
 
 What a zone-second costs: on the host, on the wire, on disk, and to ask about. This page is written by one run{data} of
 
-    sh bench.sh
+    {command}
 
 {quick}Commit {m['commit']}{changed}; {m['date']} UTC; {r['seconds'] / 60:.0f} minutes; {m['cores']} cores of {m['cpu']} (virtual), \
 {m['memory_gib']} GiB, Linux {m['kernel']}, load {m['load']:.1f} at the start; {m['rustc']}; DuckDB {m['duckdb']} from PyPI. Programs are built with \
@@ -84,6 +85,7 @@ def verdicts(r):
     size = r["many"]["disk"] / r["many"]["original_values"]
     rows.append(("Disk: bytes a value of the original", f"<= {DISK_TARGET}", f"{size:.3f}", met(size <= DISK_TARGET)))
     q = r["questions"]
+    about = {"running": "running process", "fresh": "fresh process (DuckDB's starts Python first)"}
     for threads in (1, 2):
         for where in ("running", "fresh"):
             worst = {}
@@ -91,7 +93,7 @@ def verdicts(r):
                 one = q[f"{name}{threads}"] if where == "running" else q[f"{name}{threads}"]["fresh"]
                 worst[name] = one["zonescope"]["median"] / one["duckdb"]["median"]
             slower = [f"({n}) {x:.1f} x" for n, x in worst.items() if x > 1.05]
-            rows.append((f"Questions, {where} process, {threads} thread{'s' if threads > 1 else ''}", "no slower than DuckDB", "slower: " + ", ".join(slower) if slower else "none slower", met(not slower)))
+            rows.append((f"Questions, {about[where]}, {threads} thread{'s' if threads > 1 else ''}", "no slower than DuckDB", "slower: " + ", ".join(slower) if slower else "none slower", met(not slower)))
     b = q["b1"]["zonescope"]["median"]
     rows.append(("Question (b), running process, 1 thread", f"< {B_TARGET_MS:.0f} ms", f"{b:.1f} ms", met(b < B_TARGET_MS)))
     return "## Targets and results\n\n" + table(("measure", "target", "result", ""), rows)
@@ -156,7 +158,7 @@ def questions(r):
 
 {r['many']['frames']:,} frames of {r['many']['copies']} copies, compacted. The same files, the same question, the same answer, one engine after the other. *Running*: a process that has answered it before. \
 *Fresh*: a process of its own, `zonescope-collector-columnar query` or Python with DuckDB, of whose time {ms(q['duckdb_start'])} ms is starting. FastBit's numbers (with its indexes) \
-were measured once, elsewhere, on a table of its own with 4.97 million rows: they say where the aim is, and are part of no ratio.
+were measured once, elsewhere, on a table of its own with 4.97 million rows, 100 copies: they say where the aim is, and are part of no ratio.
 """
     for threads in (1, 2):
         rows = []
