@@ -18,10 +18,7 @@ B_TARGET_MS = 3.0
 
 
 def markdown(r):
-    sections = [head(r), verdicts(r), host(r), wire(r), ingest(r), disk(r), questions(r), instructions(r)]
-    if "scale_zones" in r:
-        sections.append(scale())
-    sections.append(notes())
+    sections = [head(r), verdicts(r), host(r), wire(r), ingest(r), disk(r), questions(r), instructions(r), scale(r), notes()]
     return "\n\n".join(sections) + "\n"
 
 
@@ -46,7 +43,7 @@ def ms(s):
 def head(r):
     m = r["machine"]
     changed = ", with changes that are not committed" if m["changed"] else ""
-    quick = "A tenth of the data, few repetitions, no plots over zones and time.\n" if r["quick"] else ""
+    quick = "A tenth of the data, few repetitions, short plots.\n" if r["quick"] else ""
     command = "sh bench.sh --quick" if r["quick"] else "sh bench.sh"
     data = f" of other captures (`--data`, {r['data']})" if r["data"] else ""
     return f"""# Benchmarks
@@ -181,10 +178,10 @@ def instructions(r):
     return "## Instructions\n\nOf the hot paths, as valgrind counts them: these repeat where times do not.\n\n" + table(("path", "instructions"), [(about[k], f"{v:,.0f}") for k, v in i.items()])
 
 
-def scale():
-    plots = (("host", "The generator's CPU and memory"), ("wire", "Bytes of a tick"), ("ingest-zones", "Ingest, by zones"), ("ingest-time", "Ingest, by time"), ("disk", "Bytes a frame, by frames of a table's hour and by time"), ("questions-zones", "Questions, by zones"), ("questions-time", "Questions, by time"))
+def scale(r):
+    plots = (("host", "The generator's CPU and memory"), ("wire", "Bytes of a tick"), ("ingest-zones", "Ingest, by zones"), ("ingest-time", "Ingest, by time"), ("disk", "Bytes a frame"), ("questions-zones", "Questions, by zones"), ("questions-time", "Questions, by time"))
     body = "\n\n".join(f"{text}\n\n![{text}](benchmarks/{name}.svg)" for name, text in plots)
-    return f"## Scale\n\nFrom 10 to 10,000 zones for two minutes each, and one zone from an hour to thirty days: the zone with the longest capture, played on and on. A straight line at the slope of the grid is linear growth.\n\n{body}"
+    return f"## Scale\n\nFrom 10 to {r['scale_zones'][-1]['zones']:,} zones for two minutes each, and one zone from an hour to {r['scale_time'][-1]['hours'] / 24:.0f} days of packets: the zone with the longest capture, played on and on. A straight line at the slope of the grid is linear growth.\n\n{body}"
 
 
 def plots(r, folder):
