@@ -12,6 +12,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use zonescope_proto::fold::{fold, unfold};
 use zonescope_proto::limits::{MAX_ANNOUNCEMENTS, MAX_FRAME_BYTES, MAX_KEPT_EPOCHS};
 use zonescope_proto::{FORMAT_VERSION, Topic, encode, v1};
 
@@ -140,7 +141,10 @@ impl Sealer {
             time: time_ns,
             interval_ms,
         });
-        let bytes = self.encode(frame)?;
+        fold(frame);
+        let encoded = self.encode(frame);
+        unfold(frame);
+        let bytes = encoded?;
         self.topics.insert(name, Numbers { begins, last: sequence, time_ns });
         Ok(Sealed { topic: Bytes::from(topic), bytes, sequence, begins })
     }

@@ -8,6 +8,7 @@ use prost::Message;
 use prost::encoding::{WireType, decode_key, decode_varint};
 
 use crate::families::{Family, REPEATED, Sink, Value, Visitor, walk};
+use crate::fold::unfold;
 use crate::limits::*;
 use crate::topic::{NameError, Topic};
 use crate::{FORMAT_VERSION, v1};
@@ -90,7 +91,9 @@ pub fn decode(bytes: &[u8]) -> Result<v1::Frame, DecodeError> {
         return Err(DecodeError::TooLarge(bytes.len()));
     }
     count_rows(bytes)?;
-    let frame = v1::Frame::decode(bytes).map_err(|e| DecodeError::Malformed(e.to_string()))?;
+    let mut frame = v1::Frame::decode(bytes).map_err(|e| DecodeError::Malformed(e.to_string()))?;
+    limit("rows of one family", frame.oncpu_core.len() + frame.oncpu_core_samples.len(), MAX_ROWS)?;
+    unfold(&mut frame);
     check_header(&frame)?;
     check_nested(&frame)?;
     Ok(frame)

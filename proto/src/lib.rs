@@ -3,13 +3,14 @@
 //! `frame.proto` defines every statistic once; the build derives from it the types in [`v1`], the table of
 //! families in [`FAMILIES`], and the walk over a frame's rows ([`walk`]) by which a collector stores a family it
 //! has never heard of. Beside it stands what both sides must agree on: topics ([`topic`]), limits ([`limits`]),
-//! decoding that is total ([`decode`]), how missed frames are asked for ([`recovery`]), how counters become rates ([`rate`]), and what utilization, saturation
+//! decoding that is total ([`decode`]), what is sent shorter than it is ([`fold`]), how missed frames are asked for ([`recovery`]), how counters become rates ([`rate`]), and what utilization, saturation
 //! and errors mean ([`resource`]).
 //!
 //! Nothing here reads a file, a socket or a clock.
 
 pub mod decode;
 pub mod families;
+pub mod fold;
 pub mod limits;
 pub mod metrics;
 pub mod rate;

@@ -251,6 +251,22 @@ fn full_frame() -> v1::Frame {
 /// The bytes of format version 1, for ever: frames that were stored must be read by every later version. A new
 /// field changes what is written here (`UPDATE=1`), never what was.
 #[test]
+fn samples_of_all_cores_are_a_list_on_the_wire_and_rows_to_whoever_decodes() {
+    let oncpu_core = (0..16).map(|core| v1::OnCpuCore { core, samples: Some(core * 300) }).collect();
+    let frame = v1::Frame { header: Some(header()), oncpu_core, ..v1::Frame::default() };
+    let (mut rows, mut list, mut folded) = (Vec::new(), Vec::new(), frame.clone());
+    fold::fold(&mut folded);
+    encode(&frame, &mut rows).unwrap();
+    encode(&folded, &mut list).unwrap();
+    let header = v1::Frame { header: Some(header()), ..v1::Frame::default() }.encoded_len();
+    assert_eq!((rows.len() - header, list.len() - header), (4 + 15 * 7, 2 + 1 + 1 + 15 * 2));
+    assert_eq!(decode(&list).unwrap(), frame);
+    folded.oncpu_core_samples = vec![0; MAX_ROWS + 1];
+    encode(&folded, &mut list).unwrap();
+    assert!(matches!(decode(&list), Err(DecodeError::TooMany { .. })));
+}
+
+#[test]
 fn golden_bytes_of_version_1_are_read() {
     let (bytes_path, rows_path) = (golden("frame-v1.binpb"), golden("frame-v1.txt"));
     if std::env::var_os("UPDATE").is_some() {

@@ -34,7 +34,7 @@ def main():
         assert topic.decode() == f"{header.zone.name}/{header.host_id}", topic
         assert header.version == 1 and header.interval_ms > 0
         assert frame.memory.HasField("rss") and not frame.memory.HasField("nover"), "absent is not zero"
-        assert len(frame.oncpu_core) == 16
+        assert len(frame.oncpu_core_samples) == 16
         zones.add(header.zone.name)
         sequences.append(header.sequence)
     assert zones == {zone}, zones

@@ -30,6 +30,7 @@ use datafusion::catalog::{CatalogProvider, MemoryCatalogProvider};
 use datafusion::error::DataFusionError;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::execution::object_store::ObjectStoreUrl;
+use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::object_store::local::LocalFileSystem;
 use datafusion::physical_plan::execute_stream;
 use datafusion::prelude::{SQLOptions, SessionConfig, SessionContext};
@@ -39,7 +40,7 @@ use self::catalog::Catalog;
 use self::scope::Scope;
 use self::snapshot::{Snapshot, Stale};
 use self::stored::STORE_URL;
-use crate::limits::{ATTEMPTS, HOLD_BACK_BYTES};
+use crate::limits::{ATTEMPTS, FOOTERS_BYTES, HOLD_BACK_BYTES};
 use crate::store::damage;
 
 const CATALOG: &str = "zonescope";
@@ -83,11 +84,12 @@ pub enum QueryError {
     Output(std::io::Error),
 }
 
-/// A store, to be asked.
+/// A store, to be asked. Who asks more than once keeps it: footers of files that were read are remembered.
 #[derive(Debug)]
 pub struct Engine {
     root: PathBuf,
     threads: usize,
+    runtime: Arc<RuntimeEnv>,
 }
 
 /// What takes an answer.
@@ -128,7 +130,12 @@ impl Engine {
         if !absolute.is_dir() {
             return Err(no_store(std::io::ErrorKind::NotADirectory.into()));
         }
-        Ok(Engine { root: absolute, threads: threads.max(1) })
+        let failed = |e: DataFusionError| QueryError::Failed(e.to_string());
+        let runtime = RuntimeEnvBuilder::new().with_metadata_cache_limit(FOOTERS_BYTES).build_arc().map_err(failed)?;
+        let files = LocalFileSystem::new_with_prefix(&absolute).map_err(|e| failed(e.into()))?;
+        let url = ObjectStoreUrl::parse(STORE_URL).map_err(failed)?;
+        runtime.register_object_store(url.as_ref(), Arc::new(files));
+        Ok(Engine { root: absolute, threads: threads.max(1), runtime })
     }
 
     /// The store as it is now.
@@ -199,9 +206,7 @@ impl Engine {
         // Who asks for the highest does not mean the unknown. NULLs come last, whichever the direction.
         "nulls_last".clone_into(&mut config.options_mut().sql_parser.default_null_ordering);
         config.options_mut().execution.parquet.pushdown_filters = true;
-        let context = SessionContext::new_with_config(config);
-        let files = LocalFileSystem::new_with_prefix(snapshot.root())?;
-        context.register_object_store(ObjectStoreUrl::parse(STORE_URL)?.as_ref(), Arc::new(files));
+        let context = SessionContext::new_with_config_rt(config, Arc::clone(&self.runtime));
         let catalog = MemoryCatalogProvider::new();
         catalog.register_schema(SCHEMA, Arc::new(Catalog::new(Arc::clone(snapshot))))?;
         context.register_catalog(CATALOG, Arc::new(catalog));

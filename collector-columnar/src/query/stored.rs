@@ -15,6 +15,7 @@ use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::Result;
 use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::memory::MemorySourceConfig;
+use datafusion::datasource::physical_plan::parquet::CachedParquetFileReaderFactory;
 use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder, ParquetSource};
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::error::DataFusionError;
@@ -72,17 +73,26 @@ impl StoredTable {
     fn scan_files(
         &self,
         files: &[StoredFile],
-        groups: usize,
+        state: &dyn Session,
         projection: Option<&Vec<usize>>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let root = self.snapshot.root();
         let files = files.iter().filter_map(|file| {
             let relative = file.path.strip_prefix(root).ok()?.to_str()?;
-            Some(PartitionedFile::new(relative, file.bytes))
+            let mut file_to_read = PartitionedFile::new(relative, file.bytes);
+            // By this and the size a footer that is remembered is known to be the file's.
+            file_to_read.object_meta.last_modified = file.modified.into();
+            Some(file_to_read)
         });
-        let source = ParquetSource::new(Arc::clone(&self.schema)).with_metadata_size_hint(FOOTER_GUESS_BYTES);
-        let config = FileScanConfigBuilder::new(ObjectStoreUrl::parse(STORE_URL)?, Arc::new(source))
-            .with_file_groups(FileGroup::new(files.collect()).split_files(groups))
+        let url = ObjectStoreUrl::parse(STORE_URL)?;
+        let runtime = state.runtime_env();
+        let footers = runtime.cache_manager.get_file_metadata_cache();
+        let reader = CachedParquetFileReaderFactory::new(runtime.object_store(&url)?, footers);
+        let source = ParquetSource::new(Arc::clone(&self.schema))
+            .with_metadata_size_hint(FOOTER_GUESS_BYTES)
+            .with_parquet_file_reader_factory(Arc::new(reader));
+        let config = FileScanConfigBuilder::new(url, Arc::new(source))
+            .with_file_groups(FileGroup::new(files.collect()).split_files(state.config().target_partitions()))
             .with_projection_indices(projection.cloned())?
             .build();
         Ok(DataSourceExec::from_data_source(config))
@@ -123,7 +133,7 @@ impl TableProvider for StoredTable {
         let batches = self.log_batches(range)?;
         let mut plans: Vec<Arc<dyn ExecutionPlan>> = Vec::new();
         if !files.is_empty() {
-            plans.push(self.scan_files(&files, state.config().target_partitions(), projection)?);
+            plans.push(self.scan_files(&files, state, projection)?);
         }
         if !batches.is_empty() {
             plans.push(MemorySourceConfig::try_new_exec(&[batches], self.schema(), projection.cloned())?);

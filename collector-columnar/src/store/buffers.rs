@@ -13,6 +13,7 @@ use super::custom::CustomTables;
 use super::layout::Hour;
 use super::lost::Lost;
 use super::minutes::{Minutes, Tally};
+use super::places::Places;
 use crate::schema::{COMPLETENESS, FRAMES, GAPS, Table, known_table};
 
 /// The tables of all families, by their place in [`FAMILIES`].
@@ -62,7 +63,8 @@ impl Buffers {
     pub fn add(&mut self, frame: &v1::Frame, bytes: usize, recovered: bool) {
         let Some(header) = &frame.header else { return };
         let buffers = self.hours.entry(Hour::of(header.time)).or_default();
-        let mut rows = Rows { at: at(header), buffers, custom_tables: &mut self.custom_tables, bytes: 0, rows: 0 };
+        let (at, bytes_of_place) = buffers.at(header);
+        let mut rows = Rows { at, buffers, custom_tables: &mut self.custom_tables, bytes: bytes_of_place, rows: 0 };
         rows.frame(header, bytes, recovered);
         walk(frame, &mut rows);
         self.bytes += rows.bytes;
@@ -72,17 +74,18 @@ impl Buffers {
 
     /// Adds frames that will never come: a row of `gaps`, and what they make of their minutes.
     pub fn add_lost(&mut self, lost: &Lost) {
-        let first = at(&lost.first);
-        let builder = &mut self.hours.entry(Hour::of(lost.first.time)).or_default().gaps;
-        let builder = builder.get_or_insert_with(|| TableBuilder::new(Arc::clone(&GAPS_TABLE)));
+        let buffers = self.hours.entry(Hour::of(lost.first.time)).or_default();
+        let (at, bytes_of_place) = buffers.at(&lost.first);
+        let builder = buffers.gaps.get_or_insert_with(|| TableBuilder::new(Arc::clone(&GAPS_TABLE)));
         let before = builder.bytes();
-        gap(builder, &first, lost);
-        self.bytes += builder.bytes() - before;
+        gap(builder, at, lost);
+        self.bytes += builder.bytes() - before + bytes_of_place;
         self.rows += 1;
         for (minute, missing) in lost.minutes() {
             let buffers = self.hours.entry(Hour::of(minute)).or_default();
-            let at = At { time: minute.cast_signed(), ..first };
-            self.bytes += buffers.minutes.add(&at, Tally { missing, ..Tally::default() });
+            let (at, bytes_of_place) = buffers.at(&lost.first);
+            let at = At { time: minute.cast_signed(), ..at };
+            self.bytes += bytes_of_place + buffers.minutes.add(at, Tally { missing, ..Tally::default() });
         }
     }
 
@@ -113,10 +116,11 @@ impl Buffers {
     pub fn finish(self) -> Result<Vec<Part>, ArrowError> {
         let mut parts = Vec::new();
         for (hour, buffers) in self.hours {
-            let HourBuffers { frames, gaps, minutes, families, custom } = buffers;
-            let tables = frames.into_iter().chain(gaps).chain(families.into_iter().flatten()).map(TableBuilder::finish);
-            let minutes = (minutes.rows() > 0).then(|| minutes.finish(&COMPLETENESS_TABLE));
-            for built in tables.chain(minutes).chain(custom.finish()?.into_iter().map(Ok)) {
+            let HourBuffers { places, frames, gaps, minutes, families, custom } = buffers;
+            let tables = frames.into_iter().chain(gaps).chain(families.into_iter().flatten());
+            let tables = tables.map(|builder| builder.finish(&places));
+            let minutes = (minutes.rows() > 0).then(|| minutes.finish(&COMPLETENESS_TABLE, &places));
+            for built in tables.chain(minutes).chain(custom.finish(&places)?.into_iter().map(Ok)) {
                 let (table, batch) = built?;
                 parts.push(Part { table, hour, batch });
             }
@@ -128,6 +132,7 @@ impl Buffers {
 /// Rows of one hour.
 #[derive(Debug, Default)]
 struct HourBuffers {
+    places: Places,
     frames: Option<TableBuilder>,
     gaps: Option<TableBuilder>,
     minutes: Minutes,
@@ -136,6 +141,14 @@ struct HourBuffers {
 }
 
 impl HourBuffers {
+    /// What the rows of a frame have in common, and the bytes that it takes to know that.
+    fn at(&mut self, header: &v1::Header) -> (At, usize) {
+        let host = if header.host.is_empty() { &header.host_id } else { &header.host };
+        let (zone, zone_id) = header.zone.as_ref().map_or(("", 0), |z| (&z.name, z.id));
+        let (place, bytes) = self.places.number(host, zone, zone_id);
+        (At { place, time: header.time.cast_signed() }, bytes)
+    }
+
     fn parts(&self) -> usize {
         let kept = [&self.frames, &self.gaps].into_iter().chain(&self.families);
         usize::from(self.minutes.rows() > 0) + kept.flatten().count() + self.custom.count()
@@ -149,19 +162,8 @@ impl HourBuffers {
     }
 }
 
-/// What the rows of a frame have in common.
-fn at(header: &v1::Header) -> At<'_> {
-    let zone = header.zone.as_ref();
-    At {
-        host: if header.host.is_empty() { &header.host_id } else { &header.host },
-        zone: zone.map_or("", |z| &z.name),
-        zone_id: zone.map_or(0, |z| z.id),
-        time: header.time.cast_signed(),
-    }
-}
-
 /// The row of the table `gaps`, in the order of [`GAPS`].
-fn gap(builder: &mut TableBuilder, at: &At<'_>, lost: &Lost) {
+fn gap(builder: &mut TableBuilder, at: At, lost: &Lost) {
     let Lost { first, last, noticed, reason } = lost;
     builder.begin(at);
     let values = [
@@ -181,7 +183,7 @@ fn gap(builder: &mut TableBuilder, at: &At<'_>, lost: &Lost) {
 
 /// Takes the rows of one frame.
 struct Rows<'a> {
-    at: At<'a>,
+    at: At,
     buffers: &'a mut HourBuffers,
     custom_tables: &'a mut BTreeSet<String>,
     bytes: usize,
@@ -208,14 +210,14 @@ impl Rows<'_> {
         ];
         let builder = self.buffers.frames.get_or_insert_with(|| TableBuilder::new(Arc::clone(&FRAMES_TABLE)));
         let before = builder.bytes();
-        builder.begin(&self.at);
+        builder.begin(self.at);
         for (index, value) in values.into_iter().enumerate() {
             builder.value(index, value);
         }
         self.bytes += builder.bytes() - before;
         self.rows += 1;
         let tally = Tally { received: 1, recovered: recovered.into(), missing: 0 };
-        self.bytes += self.buffers.minutes.add(&self.at, tally);
+        self.bytes += self.buffers.minutes.add(self.at, tally);
     }
 }
 
@@ -224,14 +226,14 @@ impl Sink for Rows<'_> {
     fn row<F: Family>(&mut self, row: &F) {
         let builder = self.buffers.family(F::SPEC.index);
         let before = builder.bytes();
-        builder.begin(&self.at);
+        builder.begin(self.at);
         row.visit(builder);
         self.bytes += builder.bytes() - before;
         self.rows += 1;
     }
 
     fn custom(&mut self, row: &v1::Custom) {
-        self.bytes += self.buffers.custom.add(&self.at, row, self.custom_tables);
+        self.bytes += self.buffers.custom.add(self.at, row, self.custom_tables);
         self.rows += 1;
     }
 }

@@ -3,63 +3,27 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, Float64Builder, Int64Builder, RecordBatch, StringBuilder, TimestampNanosecondBuilder, UInt64Builder,
+    Array, ArrayRef, Float64Builder, Int64Builder, RecordBatch, StringBuilder, TimestampNanosecondArray, UInt64Builder,
 };
+use arrow::datatypes::Schema;
 use arrow::error::ArrowError;
 use zonescope_proto::{Type, Value, Visitor};
 
-use crate::schema::{COMMON, Table};
+use super::places::Places;
+use crate::schema::Table;
 
 /// What every row of a frame has in common.
 #[derive(Debug, Clone, Copy)]
-pub struct At<'a> {
-    /// The host's name.
-    pub host: &'a str,
-    /// The zone's name; empty in the host's own frame.
-    pub zone: &'a str,
-    /// The zone's number.
-    pub zone_id: u64,
-    /// The tick.
+pub struct At {
+    /// The zone, by its number in [`Places`].
+    pub place: u32,
+    /// The tick, ns since 1970 UTC.
     pub time: i64,
 }
 
-impl At<'_> {
-    /// Bytes that it takes.
-    pub fn bytes(&self) -> usize {
-        self.host.len() + self.zone.len() + 24
-    }
-}
-
-/// The common columns.
-#[derive(Debug)]
-struct Common {
-    host: StringBuilder,
-    zone: StringBuilder,
-    zone_id: UInt64Builder,
-    time: TimestampNanosecondBuilder,
-}
-
-impl Common {
-    fn new() -> Self {
-        let time = TimestampNanosecondBuilder::new().with_timezone("UTC");
-        Common { host: StringBuilder::new(), zone: StringBuilder::new(), zone_id: UInt64Builder::new(), time }
-    }
-
-    fn push(&mut self, at: &At<'_>) {
-        self.host.append_value(at.host);
-        self.zone.append_value(at.zone);
-        self.zone_id.append_value(at.zone_id);
-        self.time.append_value(at.time);
-    }
-
-    fn finish(mut self) -> [ArrayRef; COMMON.len()] {
-        [
-            Arc::new(self.host.finish()),
-            Arc::new(self.zone.finish()),
-            Arc::new(self.zone_id.finish()),
-            Arc::new(self.time.finish()),
-        ]
-    }
+impl At {
+    /// Bytes that it takes in a table: itself, and the number of the zone that the batch will have.
+    pub const BYTES: usize = 4 + 8 + 8;
 }
 
 /// The values of one column.
@@ -113,7 +77,8 @@ impl Cells {
 #[derive(Debug)]
 pub struct TableBuilder {
     table: Arc<Table>,
-    common: Common,
+    places: Vec<u32>,
+    times: Vec<i64>,
     cells: Vec<Cells>,
     bytes: usize,
 }
@@ -122,13 +87,15 @@ impl TableBuilder {
     /// Without rows.
     pub fn new(table: Arc<Table>) -> Self {
         let cells = table.columns.iter().map(|c| Cells::new(c.ty)).collect();
-        TableBuilder { table, common: Common::new(), cells, bytes: 0 }
+        TableBuilder { table, places: Vec::new(), times: Vec::new(), cells, bytes: 0 }
     }
 
     /// Begins a row. Each of the table's columns must be given its value next, once.
-    pub fn begin(&mut self, at: &At<'_>) {
-        self.common.push(at);
-        self.bytes += at.bytes();
+    #[inline]
+    pub fn begin(&mut self, at: At) {
+        self.places.push(at.place);
+        self.times.push(at.time);
+        self.bytes += At::BYTES;
     }
 
     /// Bytes that the rows take.
@@ -136,14 +103,20 @@ impl TableBuilder {
         self.bytes
     }
 
-    /// The rows, in the order in which they came.
+    /// The rows, in the order in which they came; `host` and `zone` are dictionaries.
     ///
     /// # Errors
     /// Where a row was not given all of its values.
-    pub fn finish(self) -> Result<(Arc<Table>, RecordBatch), ArrowError> {
-        let columns = self.common.finish().into_iter().chain(self.cells.into_iter().map(Cells::finish)).collect();
-        let batch = RecordBatch::try_new(Arc::clone(&self.table.schema), columns)?;
-        Ok((self.table, batch))
+    pub fn finish(self, places: &Places) -> Result<(Arc<Table>, RecordBatch), ArrowError> {
+        let times: ArrayRef = Arc::new(TimestampNanosecondArray::from(self.times).with_timezone("UTC"));
+        let common = places.columns(self.places)?.into_iter().chain([times]);
+        let columns: Vec<ArrayRef> = common.chain(self.cells.into_iter().map(Cells::finish)).collect();
+        let typed = |(field, column): (&Arc<arrow::datatypes::Field>, &ArrayRef)| {
+            Arc::new(field.as_ref().clone().with_data_type(column.data_type().clone()))
+        };
+        let fields: Vec<_> = self.table.schema.fields().iter().zip(&columns).map(typed).collect();
+        let schema = Schema::new_with_metadata(fields, self.table.schema.metadata().clone());
+        Ok((self.table, RecordBatch::try_new(Arc::new(schema), columns)?))
     }
 }
 

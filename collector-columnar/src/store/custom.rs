@@ -13,6 +13,7 @@ use arrow::error::ArrowError;
 use zonescope_proto::{Kind, Type, Value, Visitor, v1};
 
 use super::builder::{At, TableBuilder};
+use super::places::Places;
 use crate::limits::{CUSTOM_COLUMNS, CUSTOM_NAME_BYTES, CUSTOM_TABLES};
 use crate::schema::{COMMON, Column, RATES_SUFFIX, Table, VIEWS, known_table, unified};
 
@@ -34,10 +35,7 @@ struct Rows {
 
 #[derive(Debug)]
 struct Row {
-    host: Arc<str>,
-    zone: Arc<str>,
-    zone_id: u64,
-    time: i64,
+    at: At,
     values: Vec<(usize, Owned)>,
 }
 
@@ -75,7 +73,7 @@ impl Owned {
 
 impl CustomTables {
     /// Adds a row; `known` are the tables that the store has. Gives the bytes it takes.
-    pub fn add(&mut self, at: &At<'_>, row: &v1::Custom, known: &mut BTreeSet<String>) -> usize {
+    pub fn add(&mut self, at: At, row: &v1::Custom, known: &mut BTreeSet<String>) -> usize {
         let name = table_name(&row.table);
         if !known.contains(&name) {
             if known.len() >= CUSTOM_TABLES {
@@ -96,9 +94,8 @@ impl CustomTables {
             self.left_out += u64::from(!rows.put(&mut values, &measure.name, kind, &measure.unit, owned(value)));
         }
         let bytes = values.iter().map(|(_, v)| v.bytes()).sum::<usize>() + std::mem::size_of::<Row>();
-        let (host, zone) = (at.host.into(), at.zone.into());
-        rows.rows.push(Row { host, zone, zone_id: at.zone_id, time: at.time, values });
-        bytes + at.bytes()
+        rows.rows.push(Row { at, values });
+        bytes
     }
 
     /// How many tables there are.
@@ -110,14 +107,14 @@ impl CustomTables {
     ///
     /// # Errors
     /// Where rows do not fit their columns.
-    pub fn finish(self) -> Result<Vec<(Arc<Table>, RecordBatch)>, ArrowError> {
+    pub fn finish(self, places: &Places) -> Result<Vec<(Arc<Table>, RecordBatch)>, ArrowError> {
         if self.left_out > 0 {
             tracing::warn!(
                 values = self.left_out,
                 "left out of users' tables: at most {CUSTOM_TABLES} tables of {CUSTOM_COLUMNS} columns are kept"
             );
         }
-        self.tables.into_iter().map(|(name, rows)| rows.finish(&name)).collect()
+        self.tables.into_iter().map(|(name, rows)| rows.finish(&name, places)).collect()
     }
 }
 
@@ -151,11 +148,11 @@ impl Rows {
         place
     }
 
-    fn finish(self, name: &str) -> Result<(Arc<Table>, RecordBatch), ArrowError> {
+    fn finish(self, name: &str, places: &Places) -> Result<(Arc<Table>, RecordBatch), ArrowError> {
         let columns = self.columns.len();
         let mut builder = TableBuilder::new(Arc::new(Table::custom(name, self.columns)));
         for row in &self.rows {
-            builder.begin(&At { host: &row.host, zone: &row.zone, zone_id: row.zone_id, time: row.time });
+            builder.begin(row.at);
             let mut values = vec![None; columns];
             for (place, value) in &row.values {
                 values[*place] = Some(value.as_value());
@@ -164,7 +161,7 @@ impl Rows {
                 builder.value(place, value);
             }
         }
-        builder.finish()
+        builder.finish(places)
     }
 }
 

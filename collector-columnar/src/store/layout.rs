@@ -128,6 +128,8 @@ pub struct StoredFile {
     pub path: PathBuf,
     /// Its size.
     pub bytes: u64,
+    /// When it was written; the beginning of 1970 where the file system does not say.
+    pub modified: SystemTime,
 }
 
 /// The segments of the log, in order. None where there is no log yet.
@@ -205,7 +207,8 @@ fn read_part(dir: &Path, table: &str, hour: Hour) -> std::io::Result<Vec<StoredF
         let path = dir.join(name);
         // Removed since: then whatever supersedes it is seen as well, or the hour is gone.
         let Ok(metadata) = std::fs::metadata(&path) else { continue };
-        files.push(StoredFile { table: table.to_owned(), hour, segments, path, bytes: metadata.len() });
+        let modified = metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH);
+        files.push(StoredFile { table: table.to_owned(), hour, segments, path, bytes: metadata.len(), modified });
     }
     files.sort_unstable_by_key(|f| f.segments);
     Ok(files)

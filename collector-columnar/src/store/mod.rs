@@ -53,9 +53,11 @@ pub mod lock;
 pub mod log;
 pub mod lost;
 pub mod minutes;
+pub mod places;
 pub mod recover;
 pub mod retention;
 pub mod seen;
+pub mod sort;
 pub mod writer;
 
 use std::collections::HashMap;

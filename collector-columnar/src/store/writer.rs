@@ -5,14 +5,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, RecordBatch};
-use arrow::compute::{SortColumn, lexsort_to_indices, take_record_batch};
-use arrow::error::ArrowError;
+use arrow::datatypes::UInt32Type;
 use parquet::arrow::ArrowWriter;
 
 use super::buffers::Part;
 use super::encoding::properties;
 use super::fs::{Fs, FsFile};
 use super::layout::{Hour, Segments, part_dir};
+use super::sort::sorted;
 use super::{Place, StoreError};
 use crate::limits::BLOOM_ZONES;
 use crate::schema::{Table, ZONE};
@@ -102,26 +102,11 @@ impl Drop for ParquetWriter<'_> {
 pub fn write_part(place: &Place, part: &Part, segments: Segments) -> Result<PathBuf, StoreError> {
     let sorted =
         sorted(&part.table, &part.batch).map_err(|e| StoreError::Rows { table: part.table.name.clone(), source: e })?;
-    let bloom = distinct_zones(&sorted) >= BLOOM_ZONES;
-    let mut writer = ParquetWriter::create(place, &part.table, part.hour, segments, bloom)?;
+    // At least as many as the rows are of.
+    let zones = sorted.column(ZONE).as_dictionary::<UInt32Type>().values().len();
+    let mut writer = ParquetWriter::create(place, &part.table, part.hour, segments, zones >= BLOOM_ZONES)?;
     for start in (0..sorted.num_rows()).step_by(SLICE_ROWS) {
         writer.write(&sorted.slice(start, SLICE_ROWS.min(sorted.num_rows() - start)))?;
     }
     writer.finish()
-}
-
-/// The rows by series, then time.
-pub fn sorted(table: &Table, batch: &RecordBatch) -> Result<RecordBatch, ArrowError> {
-    let columns: Vec<SortColumn> = table
-        .sort_columns()
-        .into_iter()
-        .map(|i| SortColumn { values: Arc::clone(batch.column(i)), options: None })
-        .collect();
-    take_record_batch(batch, &lexsort_to_indices(&columns, None)?)
-}
-
-fn distinct_zones(sorted: &RecordBatch) -> usize {
-    let zones = sorted.column(ZONE).as_string::<i32>();
-    let changes = (1..zones.len()).filter(|i| zones.value(*i) != zones.value(i - 1)).count();
-    changes + usize::from(!zones.is_empty())
 }

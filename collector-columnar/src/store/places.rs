@@ -1,0 +1,76 @@
+//! Hosts and zones, each written down once: a row of any table only says which.
+//!
+//! A frame becomes some forty rows, and a name takes as much memory as five values. So names are numbered as they come, a segment and hour
+//! apart, and the batches that are made of the rows have them as dictionaries.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, DictionaryArray, StringArray, UInt32Array, UInt64Array};
+use arrow::datatypes::UInt32Type;
+use arrow::error::ArrowError;
+
+/// What a place takes in memory beside its names, which are there twice.
+const PLACE_BYTES: usize = std::mem::size_of::<Place>() + std::mem::size_of::<((String, u64), u32)>();
+
+/// A zone on its host.
+#[derive(Debug)]
+struct Place {
+    host: Arc<str>,
+    zone: Arc<str>,
+    zone_id: u64,
+}
+
+/// The zones that rows are of, by number.
+#[derive(Debug, Default)]
+pub struct Places {
+    places: Vec<Place>,
+    /// By `host/zone`, then by the zone's number: usually one.
+    numbers: HashMap<String, Vec<(u64, u32)>>,
+    key: String,
+}
+
+impl Places {
+    /// The number of a zone, and the bytes that this takes. `zone` is empty in the host's own frame.
+    pub fn number(&mut self, host: &str, zone: &str, zone_id: u64) -> (u32, usize) {
+        self.key.clear();
+        self.key.extend([host, "/", zone]);
+        let known = self.numbers.get(&self.key);
+        if let Some((_, number)) = known.and_then(|same| same.iter().find(|(id, _)| *id == zone_id)) {
+            return (*number, 0);
+        }
+        let number = u32::try_from(self.places.len()).unwrap_or(u32::MAX);
+        self.places.push(Place { host: host.into(), zone: zone.into(), zone_id });
+        self.numbers.entry(self.key.clone()).or_default().push((zone_id, number));
+        (number, PLACE_BYTES + 2 * self.key.len())
+    }
+
+    /// The columns `host`, `zone` and `zone_id` of rows of these numbers.
+    ///
+    /// # Errors
+    /// Where a number is of no place: a defect of ours.
+    pub fn columns(&self, numbers: Vec<u32>) -> Result<[ArrayRef; 3], ArrowError> {
+        let ids: UInt64Array = self.places.iter().map(|p| p.zone_id).collect::<Vec<_>>().into();
+        let numbers = UInt32Array::from(numbers);
+        let named = |name: fn(&Place) -> &str| -> Result<ArrayRef, ArrowError> {
+            let names = StringArray::from_iter_values(self.places.iter().map(name));
+            Ok(Arc::new(DictionaryArray::<UInt32Type>::try_new(numbers.clone(), Arc::new(names))?))
+        };
+        let zone_ids = arrow::compute::take(&ids, &numbers, None)?;
+        Ok([named(|p| &p.host)?, named(|p| &p.zone)?, zone_ids])
+    }
+}
+
+/// For each number the place of its names in the order of all of them; equal names share it.
+pub fn ranks(hosts: &dyn Array, zones: &dyn Array) -> Vec<u64> {
+    use arrow::array::AsArray;
+    let (hosts, zones) = (hosts.as_string::<i32>(), zones.as_string::<i32>());
+    let name = |number: usize| (hosts.value(number), zones.value(number));
+    let mut numbers: Vec<usize> = (0..zones.len()).collect();
+    numbers.sort_unstable_by_key(|number| name(*number));
+    let mut ranks = vec![0; numbers.len()];
+    for pair in numbers.windows(2) {
+        ranks[pair[1]] = ranks[pair[0]] + u64::from(name(pair[0]) != name(pair[1]));
+    }
+    ranks
+}
