@@ -11,6 +11,7 @@ use zonescope_fuzz as _;
 use zonescope_link::recover::Kept;
 use zonescope_link::recover::answer::{REPLY_BYTES, answer};
 use zonescope_link::ring::{Limits, Ring};
+use zonescope_link::scope::View;
 use zonescope_proto::recovery::{decode_reply, decode_request};
 use zonescope_proto::{Message, decode};
 
@@ -27,7 +28,7 @@ static KEPT: LazyLock<Kept> = LazyLock::new(|| {
 
 fuzz_target!(|bytes: &[u8]| {
     if let Ok(request) = decode_request(bytes) {
-        let reply = answer(&request, &KEPT, REPLY_BYTES);
+        let reply = answer(&request, &KEPT, &View::default(), REPLY_BYTES);
         decode_reply(reply.encode_to_vec().into()).expect("a collector can read the answer");
     }
     if let Ok(reply) = decode_reply(Bytes::copy_from_slice(bytes)) {
