@@ -2,11 +2,16 @@
 //!
 //! Whoever publishes folds a frame before it is encoded; [`crate::decode`] unfolds it, so that nobody else sees the list.
 
+use crate::limits::MAX_ROWS;
 use crate::v1;
 
 /// Puts the rows of `oncpu_core` into one list, where they are of the cores 0, 1, 2, ... and each has its samples.
 pub fn fold(frame: &mut v1::Frame) {
     let in_order = |(core, row): (u64, &v1::OnCpuCore)| row.samples.filter(|_| row.core == core);
+    // What breaks the limit stays as it is, and is found where the frame is encoded.
+    if frame.oncpu_core.len() > MAX_ROWS {
+        return;
+    }
     if let Some(samples) = (0..).zip(&frame.oncpu_core).map(in_order).collect::<Option<Vec<u64>>>() {
         frame.oncpu_core_samples = samples;
         frame.oncpu_core.clear();
