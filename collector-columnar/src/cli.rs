@@ -2,8 +2,9 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
+use zonescope_link::format;
 use zonescope_link::keys::arguments::CollectorKeys;
 
 use crate::commands::export::FileFormat;
@@ -270,17 +271,8 @@ pub struct DoctorArguments {
     #[arg(long, value_name = "tcp://HOST:PORT", value_delimiter = ',')]
     pub connect: Vec<String>,
     /// How to print
-    #[arg(long, value_enum, default_value_t = DoctorFormat::Text)]
-    pub format: DoctorFormat,
-}
-
-/// How `doctor` prints.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum DoctorFormat {
-    /// For people
-    Text,
-    /// For programs: JSON
-    Json,
+    #[arg(long, value_enum, default_value_t = format::Format::Text)]
+    pub format: format::Format,
 }
 
 /// The command line's grammar, for completions and the manual page.

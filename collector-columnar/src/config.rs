@@ -7,14 +7,13 @@ use serde::Deserialize;
 use zonescope_link::exit::Usage;
 use zonescope_link::keys::keyring::{Curve, Keyring};
 use zonescope_link::transport::Credentials;
-use zonescope_link::{DEFAULT_ENDPOINT, config, log, paths, transport};
+use zonescope_link::{DEFAULT_ENDPOINT, config, log, paths, transport, units};
 use zonescope_proto::ZoneName;
 
 use crate::cli::{ROLE, RunArguments};
 use crate::limits::MEMORY_LEAST_BYTES;
 use crate::store::StoreOptions;
 use crate::store::retention::Retention;
-use crate::units;
 
 /// What the collector does, as it was written.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]

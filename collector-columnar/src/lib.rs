@@ -18,4 +18,3 @@ pub mod limits;
 pub mod query;
 pub mod schema;
 pub mod store;
-pub mod units;

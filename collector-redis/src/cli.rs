@@ -2,8 +2,9 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
+use zonescope_link::format::Format;
 use zonescope_link::keys::arguments::CollectorKeys;
 
 /// The program's name.
@@ -204,15 +205,6 @@ pub struct DoctorArguments {
     /// How to print
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub format: Format,
-}
-
-/// How to print.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Format {
-    /// For people
-    Text,
-    /// For programs: JSON
-    Json,
 }
 
 /// The command line's grammar, for completions and the manual page.

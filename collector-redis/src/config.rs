@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use zonescope_link::exit::Usage;
 use zonescope_link::keys::keyring::{Curve, Keyring};
-use zonescope_link::{DEFAULT_ENDPOINT, config, log, paths, transport};
+use zonescope_link::{DEFAULT_ENDPOINT, config, log, paths, transport, units};
 use zonescope_proto::ZoneName;
 
 use crate::cli::{ROLE, RedisArguments, RunArguments};
@@ -15,7 +15,6 @@ use crate::keys::Keys;
 use crate::limits::{BACKLOG_BYTES, BACKLOG_LEAST_BYTES, KEEP, KEEP_LEAST, KEEP_MOST};
 use crate::secret::{self, PASSWORD_VARIABLE, Secret};
 use crate::style::Style;
-use crate::units;
 
 /// Where Redis is, unless told otherwise.
 const DEFAULT_REDIS: &str = "redis://127.0.0.1:6379";

@@ -26,7 +26,6 @@ pub mod rows;
 pub mod secret;
 pub mod style;
 pub mod trouble;
-pub mod units;
 pub mod usage;
 pub mod writer;
 pub mod zone;

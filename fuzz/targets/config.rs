@@ -19,8 +19,6 @@ mod limits;
 mod query;
 #[path = "parts/options.rs"]
 mod store;
-#[path = "../../collector-columnar/src/units.rs"]
-mod units;
 
 use libfuzzer_sys::fuzz_target;
 use zonescope_collector_redis as redis;

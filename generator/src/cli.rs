@@ -3,7 +3,8 @@
 use std::io::Write;
 use std::path::PathBuf;
 
-use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory, Parser, Subcommand};
+use zonescope_link::format::Format;
 use zonescope_link::keys::arguments::GeneratorKeys;
 
 /// The program's role: part of its name, and of the names of its files.
@@ -250,15 +251,6 @@ pub struct DoctorArguments {
     /// How to print
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub format: Format,
-}
-
-/// How to print.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Format {
-    /// For people
-    Text,
-    /// For programs: JSON
-    Json,
 }
 
 /// The command line's grammar, for completions and the manual page.

@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use zonescope_link::clock::{Clock, SystemClock};
 use zonescope_link::doctor::{self, Finding, Publisher, Verdict};
+use zonescope_link::format::Format;
 use zonescope_link::keys::keyring::Keyring;
 use zonescope_link::spool;
 use zonescope_link::transport::{Credentials, address_and_port, is_loopback};
 
-use crate::cli::{DoctorArguments, Format};
+use crate::cli::DoctorArguments;
 use crate::config::Config;
 use crate::dtrace::check;
 use crate::endpoints::EndpointConfig;

@@ -3,8 +3,9 @@
 use std::io::Write;
 
 use zonescope_link::clock::{Clock, SystemClock};
+use zonescope_link::format::Format;
 
-use crate::cli::{Format, OnceArguments};
+use crate::cli::OnceArguments;
 use crate::config::Config;
 use crate::source::{Sample, Tick};
 use crate::{run, select, show};

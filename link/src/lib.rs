@@ -32,6 +32,7 @@ pub mod config;
 pub mod confine;
 pub mod doctor;
 pub mod exit;
+pub mod format;
 pub mod keys;
 pub mod log;
 pub mod notify;
@@ -47,6 +48,7 @@ pub mod subscribe;
 pub mod tally;
 pub mod top;
 pub mod transport;
+pub mod units;
 
 pub use order::{Gap, Reason};
 pub use publish::{Identity, Publisher, RecoveryOptions, ScopedOptions};

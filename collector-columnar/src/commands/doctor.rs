@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use zonescope_link::clock::SystemClock;
 use zonescope_link::doctor::{self, Finding};
+use zonescope_link::format::Format;
 
-use crate::cli::{DoctorArguments, DoctorFormat, RunArguments};
+use crate::cli::{DoctorArguments, RunArguments};
 use crate::config::{self, Settings};
 use crate::store::lock;
 
@@ -32,7 +33,7 @@ pub fn doctor(arguments: &DoctorArguments) -> anyhow::Result<()> {
     findings.push(doctor::room(&settings.root, least, "should have"));
     findings.push(holder(&settings));
     findings.push(bound(&settings));
-    doctor::report(&findings, format == DoctorFormat::Json, &mut std::io::stdout().lock())?;
+    doctor::report(&findings, format == Format::Json, &mut std::io::stdout().lock())?;
     Ok(())
 }
 

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use zonescope_link::clock::SystemClock;
 use zonescope_link::doctor::{self, Finding};
+use zonescope_link::format::Format;
 
-use crate::cli::{DoctorArguments, Format, RunArguments};
+use crate::cli::{DoctorArguments, RunArguments};
 use crate::config::{self, Settings};
 use crate::connect::{Connection, field};
 use crate::memory::evicts;

@@ -1,6 +1,8 @@
 //! The command line of `keys`, as it is typed.
 
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Args, Subcommand};
+
+use crate::format::Format;
 
 /// `keys` of a generator.
 #[derive(Debug, Clone, Subcommand)]
@@ -107,13 +109,4 @@ pub struct Forget {
     /// How to print
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub format: Format,
-}
-
-/// How to print.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Format {
-    /// For people
-    Text,
-    /// For programs: JSON
-    Json,
 }

@@ -9,11 +9,12 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::PublicKey;
-use super::arguments::{Authorize, CollectorKeys, Forget, Format, GeneratorKeys, Know, New, Revoke};
+use super::arguments::{Authorize, CollectorKeys, Forget, GeneratorKeys, Know, New, Revoke};
 use super::error::KeysError;
 use super::files::{Entry, Folder, check_name};
 use super::keyring::{Keyring, place};
 use crate::exit::Usage;
+use crate::format::Format;
 use crate::transport::check_endpoint;
 
 /// Why a command was not done.

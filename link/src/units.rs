@@ -44,6 +44,7 @@ mod tests {
     #[test]
     fn times_and_sizes_have_units() {
         assert_eq!(duration("60s"), Ok(Duration::from_secs(60)));
+        assert_eq!(duration("1h"), Ok(Duration::from_secs(3600)));
         assert_eq!(duration("30d"), Ok(Duration::from_secs(30 * 86_400)));
         assert_eq!(bytes("256MiB"), Ok(256 << 20));
         assert_eq!(bytes("1 GB"), Ok(1_000_000_000));
