@@ -164,6 +164,19 @@ class Bench:
 
     # ZeroMQ
 
+    def transport(self, rounds):
+        """A frame from publisher to subscriber, in plain, by CURVE, and of the crate zeromq's publisher, in turns."""
+        runs = {}
+        for _ in range(rounds):
+            command = ["cargo", "bench", "--quiet", "--locked", "-p", "zonescope-link", "--bench", "throughput", "--", "--json"]
+            done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+            if done.returncode != 0:
+                sys.exit(f"{' '.join(command)}: {done.stderr or done.returncode}")
+            for line in done.stdout.splitlines():
+                run = json.loads(line)
+                runs.setdefault(run["pub"], []).append(run)
+        return runs
+
     def flood(self, rate, frames, store):
         """So many frames a second, to a subscriber that counts, or to the collector."""
         port, recovery = free_port(), free_port()
@@ -420,6 +433,8 @@ def main():
         "hear": [bench.flood(rate, rate * seconds, store=False) for rate in (50_000, 100_000)],
         "store": [bench.flood(rate, rate * seconds, store=True) for rate in ((20_000,) if quick else (20_000, 40_000))],
     }
+    say("transport")
+    result["transport"] = bench.transport(3 if quick else 7)
     say("scale: zones")
     result["scale_zones"] = []
     for zones in (10, 100, 1000) if quick else (10, 100, 1000, 10_000):

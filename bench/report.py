@@ -2,6 +2,7 @@
 and the targets, which say so."""
 
 import pathlib
+import statistics
 
 import plot
 
@@ -18,7 +19,7 @@ B_TARGET_MS = 3.0
 
 
 def markdown(r):
-    sections = [head(r), verdicts(r), host(r), wire(r), ingest(r), disk(r), questions(r), instructions(r), scale(r), notes()]
+    sections = [head(r), verdicts(r), host(r), wire(r), ingest(r), transport(r), disk(r), questions(r), instructions(r), scale(r), notes()]
     return "\n\n".join(sections) + "\n"
 
 
@@ -134,6 +135,20 @@ def ingest(r):
     text += table(("to", "published a second", "frames", "arrived a second", "asked for again", "lost", "CPU s of the subscriber"),
                   [(to, f"{rate:,}", f"{asked:,}", f"{f['frames'] / f['wall_s']:,.0f}" if f["wall_s"] else "-", f"{f['recovered']:,}", f"{f['missing'] + max(0, asked - f['frames'] - f['missing']):,}", f"{f['cpu_s']:.1f}") for to, rate, asked, f in rows])
     return text
+
+
+def transport(r):
+    names = {"plain": "in plain", "curve": "by CURVE", "zeromq": "in plain, published by the crate zeromq"}
+    middle = lambda runs, key: f"{statistics.median(run[key] for run in runs):,.0f}"
+    rows = [(names[name], middle(runs, "frames_per_s"), middle(runs, "pub_cpu_ns_per_frame"), middle(runs, "sub_cpu_ns_per_frame"), sum(run["lost"] for run in runs))
+            for name, runs in r["transport"].items()]
+    first = r["transport"]["plain"][0]
+    return f"""## Transport
+
+{first['frames']:,} frames of {first['frame_bytes']} bytes from one publisher to one subscriber over loopback, each on a thread of its own, at most 10,000 under way; \
+medians of {len(r['transport']['plain'])} runs.
+
+{table(("", "frames/s", "publisher, CPU ns a frame", "subscriber, CPU ns a frame", "lost"), rows)}"""
 
 
 def disk(r):

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use serde_json::json;
 use zonescope_link::clock::SystemClock;
+use zonescope_link::transport::Admission;
 use zonescope_link::{Event, Publisher, RecoveryOptions, Subscriber, SubscriberOptions, recover, ring};
 
 use crate::usage::cpu;
@@ -45,7 +46,7 @@ pub(crate) fn publish(arguments: &PublishArguments) -> anyhow::Result<serde_json
     let packets = packets(&arguments.data)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(async {
-        let mut publisher = Publisher::bind(&arguments.bind, identity()).await?;
+        let mut publisher = Publisher::bind(&arguments.bind, Admission::Open, identity()).await?;
         let limits = ring::Limits { bytes: 1 << 30, ..ring::Limits::default() };
         let bounds = recover::Bounds::default();
         let bind = arguments.recovery_bind.clone();
