@@ -347,7 +347,7 @@ def attack(options, work):
     same = started == [daemon.process.pid for daemon in daemons]
     for daemon in reversed(daemons):
         daemon.end(signal.SIGTERM)
-    failures = sum(daemon.failures + daemon.gave_up for daemon in daemons)
+    failures = sum(daemon.failures for daemon in daemons)
 
     print("  peers: " + ", ".join(f"{count} {kind}" for kind, count in peers.most_common()))
     for loss in account.losses[:20]:

@@ -223,8 +223,7 @@ def report(torment, daemons, account, options):
     for reason, count in sorted(account.by_reason.items()):
         print(f"  {count:5} frames are on record as missing: {reason}")
     print(f"  {account.in_doubt:5} frames were published as the generator was killed, and gaps without end speak of them")
-    gave_up = sum(daemon.gave_up for daemon in daemons)
-    print(f"processes were hit {hits} times, could not run {gave_up} times and were started again, failed {failures} times")
+    print(f"processes were hit {hits} times, and failed {failures} times")
     enough = hits >= options.seconds * LEAST_HITS
     if not enough:
         print(f"that is less than {options.seconds * LEAST_HITS:.0f} times: too little to tell")

@@ -44,14 +44,14 @@ def run(*command):
 
 
 class Daemon:
-    """A process that is started again and again. One that ends by itself is started again, as a service manager would; it may say
-    that it cannot run now (code 1: the disk is full), anything else is a failure."""
+    """A process that is started again and again. One that ends by itself is started again, as a service manager would, and is a failure:
+    service managers give up what ends too often."""
 
     def __init__(self, name, command, logs):
         self.name, self.command = name, command
         self.log = open(os.path.join(logs, name + ".log"), "ab")
         self.lock = threading.Lock()
-        self.gave_up = self.failures = 0
+        self.failures = 0
         self.start()
         threading.Thread(target=self.keep, daemon=True).start()
 
@@ -69,8 +69,7 @@ class Daemon:
 
     def ended(self, code):
         say(f"{self.name} ended by itself, with {code}")
-        self.gave_up += code == 1
-        self.failures += code != 1
+        self.failures += 1
 
     def signal(self, number):
         with self.lock:
