@@ -19,7 +19,7 @@ const SIZES: [(&str, u64); 8] = [
 /// # Errors
 /// What would be right.
 pub fn duration(text: &str) -> Result<Duration, String> {
-    number(text, &TIMES).map(Duration::from_millis).ok_or("a number with ms, s, m, h or d: 60s, 30d".to_owned())
+    number(text, &TIMES).map(Duration::from_millis).ok_or("a number with ms, s, m, h or d: 90s, 30d".to_owned())
 }
 
 /// Reads a size.
