@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+#[cfg(not(target_os = "illumos"))]
 use rustix::time::{ClockId, clock_gettime};
 use zeromq::{PubSocket, Socket, SocketSend, ZmqMessage};
 use zonescope_link::keys::{Authorised, Pair};
@@ -167,9 +168,16 @@ fn on_this_thread<T>(work: impl Future<Output = T>) -> T {
 }
 
 /// CPU time of this thread.
+#[cfg(not(target_os = "illumos"))]
 fn cpu() -> Duration {
     let time = clock_gettime(ClockId::ThreadCPUTime);
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}
+
+/// rustix knows no such clock there: it stays 0.
+#[cfg(target_os = "illumos")]
+fn cpu() -> Duration {
+    Duration::ZERO
 }
 
 fn per_frame(cpu: Duration) -> u128 {

@@ -17,7 +17,7 @@ pub struct Notify {
 /// What can be said.
 #[derive(Debug, Clone, Copy)]
 enum News {
-    Starting(Duration),
+    Starting,
     Ready,
     Alive,
     Leaving,
@@ -35,9 +35,9 @@ impl Notify {
         Notify { beat }
     }
 
-    /// Starting takes longer: systemd is to wait for another `within`.
-    pub fn starting(&self, within: Duration) {
-        tell(News::Starting(within));
+    /// Starting takes longer: systemd is to wait for another half a minute.
+    pub fn starting(&self) {
+        tell(News::Starting);
     }
 
     /// From here on the program does what it is for.
@@ -89,7 +89,7 @@ fn watchdog() -> Option<Duration> {
 fn tell(news: News) {
     use sd_notify::NotifyState;
     let state = match news {
-        News::Starting(within) => NotifyState::ExtendTimeoutUsec(u32::try_from(within.as_micros()).unwrap_or(u32::MAX)),
+        News::Starting => NotifyState::ExtendTimeoutUsec(30_000_000),
         News::Ready => NotifyState::Ready,
         News::Alive => NotifyState::Watchdog,
         News::Leaving => NotifyState::Stopping,

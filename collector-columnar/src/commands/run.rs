@@ -75,7 +75,7 @@ async fn open(
             }
             opened => return opened.map(Some),
         }
-        notify.starting(10 * ROOM_EVERY);
+        notify.starting();
         tokio::select! {
             () = tokio::time::sleep(ROOM_EVERY) => {}
             () = shutdown.requested() => return Ok(None),

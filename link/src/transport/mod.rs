@@ -15,7 +15,7 @@
 //! # What can be relied on
 //!  * A [`Subscription`] or [`Inquiry`] has one peer and ends with it; who holds it connects again.
 //!  * Sending never waits for a peer. What waits for one is bounded, and newer messages are left out; a peer that takes
-//!    nothing for [`STUCK`] is ended, and what waits for it is freed.
+//!    nothing for [`STUCK`](zonescope_proto::limits::STUCK) is ended, and what waits for it is freed.
 //!  * What a peer that nobody knows makes us keep is bounded; so is what one makes us keep that is let in. All
 //!    numbers: [`zonescope_proto::limits`]. What is turned away is counted ([`Refusals`]), and logged once a minute.
 //!  * With CURVE nothing is sent to, or heard from, a peer without an authorised key; a connecting side speaks to the key that
@@ -37,7 +37,7 @@ use omq_proto::MechanismSetup;
 use omq_proto::proto::SocketType;
 use omq_proto::proto::connection::{ConnectionConfig, Role};
 use tokio::net::{TcpListener, TcpStream};
-use zonescope_proto::limits::{HANDSHAKE_TIME, STUCK};
+use zonescope_proto::limits::HANDSHAKE_TIME;
 
 pub use counter::{ClientId, Counter};
 pub use inquiry::Inquiry;
@@ -135,7 +135,7 @@ fn listen(endpoint: &str) -> Result<(TcpListener, String), LinkError> {
 /// nothing waits for it.
 #[cfg(target_os = "linux")]
 fn give_up_stuck(listener: &std::net::TcpListener) -> std::io::Result<()> {
-    let timeout_ms = u32::try_from(STUCK.as_millis()).unwrap_or(u32::MAX);
+    let timeout_ms = u32::try_from(zonescope_proto::limits::STUCK.as_millis()).unwrap_or(u32::MAX);
     rustix::net::sockopt::set_socket_keepalive(listener, true)?;
     Ok(rustix::net::sockopt::set_tcp_user_timeout(listener, timeout_ms)?)
 }
