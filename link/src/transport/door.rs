@@ -7,12 +7,13 @@
 //! that does not take what waits for it.
 //!
 //! [`HANDSHAKE_TIME`]: zonescope_proto::limits::HANDSHAKE_TIME
+//! [`MAX_HANDSHAKES`]: zonescope_proto::limits::MAX_HANDSHAKES
 //! [`MAX_HANDSHAKE_BYTES`]: zonescope_proto::limits::MAX_HANDSHAKE_BYTES
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::net::{IpAddr, Ipv6Addr};
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -20,14 +21,12 @@ use omq_proto::proto::SocketType;
 use omq_proto::proto::connection::{ConnectionConfig, Role};
 use omq_proto::{Authenticator, CurveServerOptions, MechanismSetup, PeerPublicKey};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{MissedTickBehavior, interval};
-use zonescope_proto::limits::{
-    MAX_ACCEPTS_PER_S, MAX_CONNECTIONS, MAX_CONNECTIONS_PER_ADDRESS, MAX_HANDSHAKES, MAX_HANDSHAKES_PER_ADDRESS,
-    MAX_INPUT_BYTES_PER_S, STUCK,
-};
+use zonescope_proto::limits::{MAX_ACCEPTS_PER_S, MAX_INPUT_BYTES_PER_S, STUCK};
 
+use super::hall::{Hall, network};
 use super::outbox::{Open, Outbox, Outboxes};
 use super::refusals::{Ended, Refusals};
 use super::wire::{Incoming, Wire};
@@ -279,127 +278,10 @@ async fn taken_away(authorised: Option<Authorised>, key: Option<PublicKey>) {
     std::future::pending::<()>().await;
 }
 
-/// Whoever is behind one address can have any of its IPv6 network.
-fn network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V4(address) => address.into(),
-        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
-    }
-}
-
-/// Who is there.
-#[derive(Debug, Default)]
-struct Guests {
-    /// Whom nobody knows yet, the oldest first.
-    waiting: VecDeque<(u64, IpAddr, Arc<Notify>)>,
-    seated: HashMap<IpAddr, usize>,
-}
-
-#[derive(Debug, Clone, Default)]
-struct Hall(Arc<Mutex<Guests>>);
-
-impl Hall {
-    /// Each operation under it is whole: a panic elsewhere does not make it wrong.
-    fn guests(&self) -> MutexGuard<'_, Guests> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// One that nobody knows yet. If there are too many the oldest gives way.
-    fn wait(&self, connection: u64, from: IpAddr) -> Waiting {
-        let mut guests = self.guests();
-        let neighbours = guests.waiting.iter().filter(|(_, address, _)| *address == from).count();
-        let oldest = if neighbours >= MAX_HANDSHAKES_PER_ADDRESS {
-            guests.waiting.iter().position(|(_, address, _)| *address == from)
-        } else {
-            (guests.waiting.len() >= MAX_HANDSHAKES).then_some(0)
-        };
-        if let Some((_, _, gives_way)) = oldest.and_then(|at| guests.waiting.remove(at)) {
-            gives_way.notify_one();
-        }
-        let gives_way = Arc::new(Notify::new());
-        guests.waiting.push_back((connection, from, Arc::clone(&gives_way)));
-        Waiting { hall: self.clone(), connection, gives_way }
-    }
-
-    /// A seat for one that is known, if there is one.
-    fn seat(&self, from: IpAddr) -> Option<Seat> {
-        let mut guests = self.guests();
-        let all: usize = guests.seated.values().sum();
-        let taken = guests.seated.entry(from).or_default();
-        let free = all < MAX_CONNECTIONS && *taken < MAX_CONNECTIONS_PER_ADDRESS;
-        // A full address has an entry; one that all the others leave no seat gets none.
-        *taken += usize::from(free);
-        if *taken == 0 {
-            guests.seated.remove(&from);
-        }
-        free.then(|| Seat { hall: self.clone(), from })
-    }
-}
-
-struct Waiting {
-    hall: Hall,
-    connection: u64,
-    gives_way: Arc<Notify>,
-}
-
-impl Drop for Waiting {
-    fn drop(&mut self) {
-        self.hall.guests().waiting.retain(|(connection, _, _)| *connection != self.connection);
-    }
-}
-
-struct Seat {
-    hall: Hall,
-    from: IpAddr,
-}
-
-impl Drop for Seat {
-    fn drop(&mut self) {
-        let mut guests = self.hall.guests();
-        if let Some(taken) = guests.seated.get_mut(&self.from) {
-            *taken -= 1;
-            if *taken == 0 {
-                guests.seated.remove(&self.from);
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::tally::Tally;
-
-    fn address(n: usize) -> IpAddr {
-        IpAddr::from([10, 0, (n / 256) as u8, (n % 256) as u8])
-    }
-
-    #[test]
-    fn seats_are_bounded_by_address_and_in_all_and_free_when_left() {
-        let hall = Hall::default();
-        let mut seats: Vec<_> = std::iter::from_fn(|| hall.seat(address(0))).collect();
-        assert_eq!(seats.len(), MAX_CONNECTIONS_PER_ADDRESS);
-        seats.extend((1..).map_while(|n| hall.seat(address(n))));
-        assert_eq!(seats.len(), MAX_CONNECTIONS);
-        seats.pop();
-        assert!(hall.seat(address(7)).is_some());
-        drop(seats);
-        assert!(hall.guests().seated.is_empty());
-    }
-
-    #[tokio::test]
-    async fn the_oldest_of_an_address_gives_way_and_then_the_oldest_of_all() {
-        let hall = Hall::default();
-        let crowd: Vec<_> = (0..MAX_HANDSHAKES_PER_ADDRESS as u64).map(|n| hall.wait(n, address(0))).collect();
-        let one_more = hall.wait(1000, address(0));
-        crowd[0].gives_way.notified().await;
-        let others: Vec<_> = (1..).take(MAX_HANDSHAKES).map(|n| hall.wait(2000 + n as u64, address(n))).collect();
-        crowd[1].gives_way.notified().await;
-        one_more.gives_way.notified().await;
-        assert_eq!(hall.guests().waiting.len(), MAX_HANDSHAKES);
-        drop((crowd, one_more, others));
-        assert!(hall.guests().waiting.is_empty());
-    }
 
     #[tokio::test]
     async fn a_peer_that_takes_nothing_is_given_up_and_what_waits_for_it_is_freed() {
@@ -442,12 +324,5 @@ mod tests {
         .await
         .unwrap();
         assert_eq!(door.refusals.counts().stuck, 1);
-    }
-
-    #[test]
-    fn neighbours_in_an_ipv6_network_are_one_address() {
-        let [a, b, c] = ["2001:db8::1", "2001:db8::ffff:2", "2001:db8:0:1::1"].map(|a| network(a.parse().unwrap()));
-        assert!(a == b && a != c);
-        assert_eq!(network("::ffff:192.0.2.1".parse().unwrap()), network("192.0.2.1".parse().unwrap()));
     }
 }

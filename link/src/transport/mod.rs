@@ -24,6 +24,7 @@
 
 mod counter;
 mod door;
+mod hall;
 mod inquiry;
 mod outbox;
 mod publication;
