@@ -203,7 +203,7 @@ mod tests {
     #[test]
     fn a_mistake_names_file_key_value_and_what_is_allowed() {
         for (text, parts) in [
-            ("flush_interval = \"soon\"", ["flush_interval", "soon", "60s"]),
+            ("flush_interval = \"soon\"", ["flush_interval", "soon", "90s"]),
             ("flush_interval = \"10ms\"", ["flush_interval", "10ms", "1s or longer"]),
             ("memory = \"1MiB\"", ["memory", "1048576", "16 MiB or more"]),
             ("connect = [\"localhost\"]", ["connect", "localhost", "tcp://"]),

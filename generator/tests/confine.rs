@@ -71,7 +71,10 @@ impl Generator {
         fs::write(directory.path().join("generator.toml"), text).unwrap();
         let mut command = Command::new("sh");
         command.args(["-c", &format!("{before}\nexec \"$0\" run --config generator.toml")]);
-        command.arg(env!("CARGO_BIN_EXE_zonescope-generator")).current_dir(&directory).stdin(Stdio::null());
+        let program = directory.path().join("zonescope-generator");
+        // Where it was built may be a folder that another user cannot enter.
+        fs::copy(env!("CARGO_BIN_EXE_zonescope-generator"), &program).unwrap();
+        command.arg(&program).current_dir(&directory).stdin(Stdio::null());
         command.stderr(fs::File::create(directory.path().join("log")).unwrap());
         if let Some(user) = user {
             command.uid(user).gid(user);

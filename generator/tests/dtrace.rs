@@ -134,7 +134,7 @@ fn each_way_to_end_is_told_and_restarted() {
         ("exit 1", "exit 1"),
         ("exit 7", "exit 7"),
         ("kill -TERM $$", "signal 15"),
-        ("kill -HUP $$", "signal 1"),
+        ("kill -KILL $$", "signal 9"),
         (
             "echo 'dtrace: processing aborted: Abort due to systemic unresponsiveness' >&2; exit 1",
             "systemic unresponsiveness",
@@ -188,9 +188,18 @@ fn drops_and_faults_are_counted_and_the_program_goes_on() {
     until(&mut dtrace, "health", |sample| collect(sample, "oncpu").success == Some(1));
 }
 
-/// Children that print what they like, as fast as they can.
+/// In a process of its own: its memory is measured, and other tests have theirs.
 #[test]
 fn floods_cost_their_budget_and_end_disabled() {
+    let mut alone = Command::new(std::env::current_exe().unwrap());
+    let status = alone.args(["--exact", "floods", "--ignored", "--nocapture"]).status().unwrap();
+    assert!(status.success(), "see above: {status}");
+}
+
+/// Children that print what they like, as fast as they can.
+#[test]
+#[ignore = "run by the test above"]
+fn floods() {
     for (name, script) in [
         ("100 MB/s of lines", "exec yes 'the quick brown fox jumps over the lazy dog'"),
         ("garbage", "exec cat /dev/urandom"),
