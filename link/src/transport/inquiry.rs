@@ -1,14 +1,13 @@
 //! DEALER.
 
 use bytes::Bytes;
-use futures::StreamExt;
 use futures::channel::mpsc;
 use omq_proto::proto::SocketType;
-use zeromq::{DealerSocket, Socket, SocketEvent, SocketRecv, SocketSend, ZmqMessage};
+use zeromq::{DealerSocket, Socket, SocketEvent, SocketSend, ZmqMessage};
 use zonescope_proto::limits::MAX_REPLY_BYTES;
 
 use super::wire::Wire;
-use super::{Credentials, check_endpoint, dial};
+use super::{Credentials, check_endpoint, dial, gone, hear};
 use crate::LinkError;
 
 /// A DEALER socket with one peer: sends requests, takes answers.
@@ -68,23 +67,10 @@ impl Inquiry {
     /// Where the peer is gone. Connect anew.
     pub async fn receive(&mut self) -> Result<Option<Bytes>, LinkError> {
         let parts = match &mut self.link {
-            Link::Plain { socket, events } => loop {
-                tokio::select! {
-                    biased;
-                    message = socket.recv() => break message.map(|message| message.into_vec()).map_err(|e| e.to_string()),
-                    event = events.next() => match event {
-                        Some(SocketEvent::Disconnected(_)) | None => break Err("the peer closed the connection".to_owned()),
-                        Some(_) => {}
-                    },
-                }
-            },
+            Link::Plain { socket, events } => hear(socket, events).await,
             Link::Curve(wire) => wire.message().await.map_err(|e| e.to_string()),
         };
         let parts = parts.map_err(|reason| gone(&self.endpoint, reason))?;
         Ok(<[Bytes; 1]>::try_from(parts).ok().map(|[answer]| answer))
     }
-}
-
-fn gone(endpoint: &str, reason: String) -> LinkError {
-    LinkError::Connection { endpoint: endpoint.to_owned(), reason }
 }

@@ -34,10 +34,14 @@ mod wire;
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+use futures::StreamExt;
+use futures::channel::mpsc;
 use omq_proto::MechanismSetup;
 use omq_proto::proto::SocketType;
 use omq_proto::proto::connection::{ConnectionConfig, Role};
 use tokio::net::{TcpListener, TcpStream};
+use zeromq::{SocketEvent, SocketRecv};
 use zonescope_proto::limits::HANDSHAKE_TIME;
 
 pub use counter::{ClientId, Counter};
@@ -101,7 +105,7 @@ async fn dial(
     socket_type: SocketType,
     largest: usize,
 ) -> Result<Wire, LinkError> {
-    let failed = |reason: String| LinkError::Connection { endpoint: endpoint.to_owned(), reason };
+    let failed = |reason: String| gone(endpoint, reason);
     let (address, port) = address_and_port(endpoint)?;
     // The system would try for minutes, less and less often.
     let connected = tokio::time::timeout(HANDSHAKE_TIME, TcpStream::connect((host(address), port))).await;
@@ -117,6 +121,24 @@ async fn dial(
         failed(format!("no encrypted connection: {e}; is our key authorised there, and is its key the one we have?"))
     })?;
     Ok(wire)
+}
+
+/// The parts of the next message of a socket of the crate `zeromq` with one peer; an error where that is gone. Cancel-safe.
+async fn hear(socket: &mut impl SocketRecv, events: &mut mpsc::Receiver<SocketEvent>) -> Result<Vec<Bytes>, String> {
+    loop {
+        tokio::select! {
+            biased;
+            message = socket.recv() => return message.map(|message| message.into_vec()).map_err(|e| e.to_string()),
+            event = events.next() => match event {
+                Some(SocketEvent::Disconnected(_)) | None => return Err("the peer closed the connection".to_owned()),
+                Some(_) => {}
+            },
+        }
+    }
+}
+
+fn gone(endpoint: &str, reason: String) -> LinkError {
+    LinkError::Connection { endpoint: endpoint.to_owned(), reason }
 }
 
 /// Listens on `endpoint`; says where that is.

@@ -1,14 +1,13 @@
 //! SUB.
 
 use bytes::Bytes;
-use futures::StreamExt;
 use futures::channel::mpsc;
 use omq_proto::proto::SocketType;
-use zeromq::{Socket, SocketEvent, SocketRecv, SubSocket};
+use zeromq::{Socket, SocketEvent, SubSocket};
 use zonescope_proto::limits::{MAX_FRAME_BYTES, MAX_TOPIC_BYTES};
 
 use super::wire::Wire;
-use super::{Credentials, check_endpoint, dial};
+use super::{Credentials, check_endpoint, dial, gone, hear};
 use crate::LinkError;
 
 /// A SUB socket with one peer.
@@ -49,16 +48,7 @@ impl Subscription {
     /// Where the peer is gone. Connect anew.
     pub async fn receive(&mut self) -> Result<Option<(Bytes, Bytes)>, LinkError> {
         let parts = match &mut self.link {
-            Link::Plain { socket, events } => loop {
-                tokio::select! {
-                    biased;
-                    message = socket.recv() => break message.map(|message| message.into_vec()).map_err(|e| e.to_string()),
-                    event = events.next() => match event {
-                        Some(SocketEvent::Disconnected(_)) | None => break Err("the peer closed the connection".to_owned()),
-                        Some(_) => {}
-                    },
-                }
-            },
+            Link::Plain { socket, events } => hear(socket, events).await,
             Link::Curve(wire) => wire.message().await.map_err(|e| e.to_string()),
         };
         let parts = parts.map_err(|reason| gone(&self.endpoint, reason))?;
@@ -76,8 +66,4 @@ async fn plain(endpoint: &str, prefixes: &[String]) -> Result<Link, zeromq::ZmqE
     }
     socket.connect(endpoint).await?;
     Ok(Link::Plain { socket, events })
-}
-
-fn gone(endpoint: &str, reason: String) -> LinkError {
-    LinkError::Connection { endpoint: endpoint.to_owned(), reason }
 }
