@@ -2,7 +2,8 @@
 //!
 //! A table is made from a family of frame.proto, from rows that users defined, or from the metadata of a Parquet
 //! file; after that nobody asks which. Every table begins with the [`COMMON`] columns. What frame.proto says of a
-//! field (kind, unit, help, width) travels in the metadata of its Arrow field, and thereby in every Parquet file.
+//! field (kind, unit, help, width) is in the metadata of its Arrow field. A Parquet file has that only if it is of rows that
+//! users defined: of a family everyone finds it in frame.proto.
 
 use std::borrow::Cow;
 use std::collections::HashMap;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::UInt32Type;
 use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_writer::ArrowWriterOptions;
 
 use super::buffers::Part;
 use super::encoding::properties;
@@ -15,7 +16,7 @@ use super::layout::{Hour, Segments, part_dir};
 use super::sort::sorted;
 use super::{Place, StoreError};
 use crate::limits::BLOOM_ZONES;
-use crate::schema::{Table, ZONE};
+use crate::schema::{Table, ZONE, known_table};
 
 /// Rows to write are taken in slices of this many, so that what encoding needs beside them stays small.
 const SLICE_ROWS: usize = 64 << 10;
@@ -47,7 +48,12 @@ impl<'a> ParquetWriter<'a> {
         let file = fs.create(&temporary).map_err(StoreError::io("write", &path))?;
         let mut this = ParquetWriter { fs, temporary, path, writer: None };
         let properties = properties(table, bloom).map_err(|e| this.failed(e))?;
-        let writer = ArrowWriter::try_new(file, Arc::clone(&table.schema), Some(properties.as_ref().clone()));
+        // What Arrow says of columns beyond their types (kind, unit, help) takes 8 KB, and is decoded whenever a file is opened: only
+        // of users' own tables it is written nowhere else.
+        let options = ArrowWriterOptions::new()
+            .with_properties(properties.as_ref().clone())
+            .with_skip_arrow_metadata(known_table(&table.name).is_some());
+        let writer = ArrowWriter::try_new_with_options(file, Arc::clone(&table.schema), options);
         this.writer = Some(writer.map_err(|e| this.failed(e))?);
         Ok(this)
     }
