@@ -13,6 +13,7 @@ pub mod hint;
 pub mod output;
 pub mod range;
 pub mod rates;
+pub mod reader;
 pub mod scope;
 pub mod snapshot;
 pub mod steps;

@@ -15,7 +15,6 @@ use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::Result;
 use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::memory::MemorySourceConfig;
-use datafusion::datasource::physical_plan::parquet::CachedParquetFileReaderFactory;
 use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder, ParquetSource};
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::error::DataFusionError;
@@ -26,6 +25,7 @@ use datafusion::physical_plan::empty::EmptyExec;
 use datafusion::physical_plan::union::UnionExec;
 
 use super::range::TimeRange;
+use super::reader::Files;
 use super::snapshot::Snapshot;
 use crate::schema::Table;
 use crate::store::layout::StoredFile;
@@ -87,7 +87,7 @@ impl StoredTable {
         let url = ObjectStoreUrl::parse(STORE_URL)?;
         let runtime = state.runtime_env();
         let footers = runtime.cache_manager.get_file_metadata_cache();
-        let reader = CachedParquetFileReaderFactory::new(runtime.object_store(&url)?, footers);
+        let reader = Files::new(root, runtime.object_store(&url)?, footers);
         let source = ParquetSource::new(Arc::clone(&self.schema))
             .with_metadata_size_hint(FOOTER_GUESS_BYTES)
             .with_parquet_file_reader_factory(Arc::new(reader));
