@@ -83,6 +83,8 @@ pub const LOOK_BACK: Duration = Duration::from_secs(5 * 60);
 /// Rows of a result that are held back until the query is done, so that it can begin anew without a file that turns
 /// out to be damaged. A larger result is printed as it comes.
 pub const HOLD_BACK_BYTES: usize = 64 * MIB;
+/// Groups of an aggregation by name that are kept at once, in the first of its two steps; more are passed on in between.
+pub const GROUPS_KEPT: usize = 64 << 10;
 /// Footers of files that were read, with their page indexes, that an engine remembers: those used longest ago go first.
 pub const FOOTERS_BYTES: usize = 64 * MIB;
 /// How often a query begins anew: a file vanished under it (compaction, retention), or is damaged.

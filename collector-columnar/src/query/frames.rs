@@ -46,7 +46,7 @@ impl Cursor {
 
     fn moment(&self) -> Option<Moment<'_>> {
         let batch = self.batch.as_ref()?;
-        let text = |i: usize| batch.column(i).as_string::<i32>().value(self.row);
+        let text = |i: usize| batch.column(i).as_string_view().value(self.row);
         Some((text(HOST), text(ZONE), batch.column(TIME).as_primitive::<TimestampNanosecondType>().value(self.row)))
     }
 
@@ -61,7 +61,7 @@ impl Cursor {
             DataType::UInt64 => Some(Value::Uint(array.as_primitive::<UInt64Type>().value(row))),
             DataType::Int64 => Some(Value::Int(array.as_primitive::<Int64Type>().value(row))),
             DataType::Float64 => Some(Value::Double(array.as_primitive::<Float64Type>().value(row))),
-            DataType::Utf8 => Some(Value::Text(array.as_string::<i32>().value(row))),
+            DataType::Utf8View => Some(Value::Text(array.as_string_view().value(row))),
             _ => None,
         })?
     }

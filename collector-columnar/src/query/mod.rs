@@ -14,6 +14,7 @@ pub mod output;
 pub mod range;
 pub mod rates;
 pub mod reader;
+pub mod runs;
 pub mod scope;
 pub mod snapshot;
 pub mod steps;
@@ -180,9 +181,8 @@ impl Engine {
             let (state, plan) = context.sql_with_options(sql, allowed).await?.into_parts();
             let plan = state.optimize(&plan)?;
             let scope = Scope::of(&plan);
-            let stream =
-                execute_stream(state.query_planner().create_physical_plan(&plan, &state).await?, state.task_ctx());
-            Ok((scope, stream?))
+            let plan = runs::by_runs(state.query_planner().create_physical_plan(&plan, &state).await?)?;
+            Ok((scope, execute_stream(plan, state.task_ctx())?))
         };
         let (scope, stream) = begun.await.map_err(|e| judge(snapshot, &e, 0))?;
         let mut held = Held { to, batches: Some(Vec::new()), bytes: 0, rows: 0 };

@@ -26,7 +26,7 @@ use zonescope_proto::Kind;
 use super::derived::{base_filters, in_series_order};
 use super::range::texts;
 use super::steps::{CRTIME, SNAPTIME, Steps, per_second_unit};
-use super::stored::{StoredTable, bare};
+use super::stored::{StoredTable, as_read};
 use crate::schema::{COMMON, HOST, TIME, Table, ZONE, ZONE_ID, time_type};
 
 /// What of a counter's series the base table may be asked for.
@@ -71,7 +71,7 @@ impl WideRates {
     /// The rates of a table. `None` where it has no counters.
     pub fn new(base: Arc<StoredTable>) -> Option<Self> {
         base.table().places(Kind::Counter).next()?;
-        let schema = bare(&wide_schema(base.table()));
+        let schema = as_read(&wide_schema(base.table()));
         Some(WideRates { base, schema })
     }
 }
@@ -137,9 +137,10 @@ impl LongRates {
 /// The schema of `rates`.
 pub fn long_schema() -> SchemaRef {
     let text = |name: &str| Field::new(name, DataType::Utf8, false);
+    let name = |place: usize| Field::new(COMMON[place], DataType::Utf8View, false);
     Arc::new(Schema::new(vec![
-        text(COMMON[HOST]),
-        text(COMMON[ZONE]),
+        name(HOST),
+        name(ZONE),
         Field::new(COMMON[ZONE_ID], DataType::UInt64, false),
         Field::new(COMMON[TIME], time_type(), false),
         text("family"),

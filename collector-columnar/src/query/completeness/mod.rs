@@ -175,7 +175,7 @@ fn zone_rows(batch: &RecordBatch) -> impl Iterator<Item = ZoneRow> + '_ {
 }
 
 fn text(batch: &RecordBatch, column: usize, row: usize) -> String {
-    batch.column(column).as_string::<i32>().value(row).to_owned()
+    batch.column(column).as_string_view().value(row).to_owned()
 }
 
 fn number(batch: &RecordBatch, column: usize, row: usize) -> Option<u64> {
