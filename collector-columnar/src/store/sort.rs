@@ -5,9 +5,10 @@
 //! first (a radix sort: stable, and linear). Comparing row with row, column by column, took most of a flush.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use arrow::array::{Array, AsArray, RecordBatch, UInt32Array};
-use arrow::compute::{SortOptions, rank, take_record_batch};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, UInt32Array};
+use arrow::compute::{SortOptions, rank, take};
 use arrow::datatypes::{DataType, Int64Type, TimestampNanosecondType, UInt32Type, UInt64Type};
 use arrow::error::ArrowError;
 
@@ -34,7 +35,12 @@ pub fn sorted(table: &Table, batch: &RecordBatch) -> Result<RecordBatch, ArrowEr
     let (hosts, zones) = (batch.column(HOST), batch.column(ZONE).as_dictionary::<UInt32Type>());
     let ranks = places::ranks(hosts.as_dictionary::<UInt32Type>().values(), zones.values());
     distribute(&mut order, &zones.keys().values().iter().map(|n| ranks[*n as usize]).collect::<Vec<_>>());
-    take_record_batch(batch, &UInt32Array::from(order))
+    let order = UInt32Array::from(order);
+    // What a platform does not have is the same in any order.
+    let ordered = |column: &ArrayRef| {
+        if column.null_count() == column.len() { Ok(Arc::clone(column)) } else { take(column, &order, None) }
+    };
+    RecordBatch::try_new(batch.schema(), batch.columns().iter().map(ordered).collect::<Result<_, _>>()?)
 }
 
 /// Numbers that are ordered as the values of a column are.
