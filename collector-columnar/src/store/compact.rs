@@ -27,6 +27,7 @@ use datafusion::prelude::SessionContext;
 use futures::StreamExt;
 use parquet::arrow::arrow_reader::ArrowReaderMetadata;
 
+use super::encoding::Packing;
 use super::layout::{Hour, Segments, StoredFile, list_hours, list_log, list_part, list_tables, split_superseded};
 use super::writer::ParquetWriter;
 use super::{Place, StoreError, damage, ns};
@@ -154,7 +155,8 @@ async fn write(place: &Place, job: &Job, table: &Table, rows: usize) -> Result<P
         first: job.files.first().map_or(0, |f| f.segments.first),
         last: job.files.last().map_or(0, |f| f.segments.last),
     };
-    let mut writer = ParquetWriter::create(place, table, job.hour, segments, true).map_err(MergeError::Write)?;
+    let mut writer =
+        ParquetWriter::create(place, table, job.hour, segments, Packing::Tight).map_err(MergeError::Write)?;
     let mut written = 0;
     while let Some(batch) = stream.next().await {
         let batch = batch?;

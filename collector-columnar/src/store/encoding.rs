@@ -26,7 +26,31 @@ use zonescope_proto::{Kind, Type};
 use crate::limits::{DICTIONARY_BYTES, PAGE_BYTES, PAGE_ROWS, ROW_GROUP_ROWS};
 use crate::schema::{COMMON, Column, TIME, Table, ZONE, ZONE_ID};
 
-const ZSTD_LEVEL: i32 = 3;
+/// How a file is packed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Packing {
+    /// While frames wait: one of many small files, soon to be merged. With a bloom filter on `zone`, where it has many.
+    Quick {
+        /// Whether it has.
+        bloom: bool,
+    },
+    /// Once, for as long as the rows are kept.
+    Tight,
+}
+
+impl Packing {
+    fn zstd_level(self) -> i32 {
+        match self {
+            Packing::Quick { .. } => 3,
+            Packing::Tight => 9,
+        }
+    }
+
+    fn has_bloom(self) -> bool {
+        !matches!(self, Packing::Quick { bloom: false })
+    }
+}
+
 /// One zone in a hundred is looked for in vain.
 const BLOOM_FALSE_POSITIVES: f64 = 0.01;
 
@@ -49,11 +73,11 @@ fn how(column: &Column) -> How {
     }
 }
 
-/// How a table's files are written; with a bloom filter on `zone` where asked for.
+/// How a table's files are written.
 ///
 /// # Errors
 /// Never in practice: the compression level is a constant.
-pub fn properties(table: &Table, bloom_on_zone: bool) -> Result<Arc<WriterProperties>, ParquetError> {
+pub fn properties(table: &Table, packing: Packing) -> Result<Arc<WriterProperties>, ParquetError> {
     let sorting = table.sort_columns().into_iter();
     let sorting = sorting
         .map(|i| SortingColumn {
@@ -64,13 +88,13 @@ pub fn properties(table: &Table, bloom_on_zone: bool) -> Result<Arc<WriterProper
         .collect();
     let mut builder = WriterProperties::builder()
         .set_created_by(concat!("zonescope ", env!("CARGO_PKG_VERSION")).to_owned())
-        .set_compression(Compression::ZSTD(ZstdLevel::try_new(ZSTD_LEVEL)?))
+        .set_compression(Compression::ZSTD(ZstdLevel::try_new(packing.zstd_level())?))
         .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
         .set_data_page_row_count_limit(PAGE_ROWS)
         .set_data_page_size_limit(PAGE_BYTES)
         .set_statistics_enabled(EnabledStatistics::Page)
         .set_sorting_columns(Some(sorting));
-    if bloom_on_zone {
+    if packing.has_bloom() {
         // Sized for the worst, then folded to what the zones need.
         let zone = ColumnPath::from(COMMON[ZONE]);
         builder = builder

@@ -10,7 +10,7 @@ use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_writer::ArrowWriterOptions;
 
 use super::buffers::Part;
-use super::encoding::properties;
+use super::encoding::{Packing, properties};
 use super::fs::{Fs, FsFile};
 use super::layout::{Hour, Segments, part_dir};
 use super::sort::sorted;
@@ -39,7 +39,7 @@ impl<'a> ParquetWriter<'a> {
         table: &Table,
         hour: Hour,
         segments: Segments,
-        bloom: bool,
+        packing: Packing,
     ) -> Result<Self, StoreError> {
         let dir = part_dir(&place.root, &table.name, hour);
         let fs = place.fs.as_ref();
@@ -47,7 +47,7 @@ impl<'a> ParquetWriter<'a> {
         let (temporary, path) = (dir.join(segments.temporary_name()), dir.join(segments.file_name()));
         let file = fs.create(&temporary).map_err(StoreError::io("write", &path))?;
         let mut this = ParquetWriter { fs, temporary, path, writer: None };
-        let properties = properties(table, bloom).map_err(|e| this.failed(e))?;
+        let properties = properties(table, packing).map_err(|e| this.failed(e))?;
         // What Arrow says of columns beyond their types (kind, unit, help) takes 8 KB, and is decoded whenever a file is opened: only
         // of users' own tables it is written nowhere else.
         let options = ArrowWriterOptions::new()
@@ -110,7 +110,8 @@ pub fn write_part(place: &Place, part: &Part, segments: Segments) -> Result<Path
         sorted(&part.table, &part.batch).map_err(|e| StoreError::Rows { table: part.table.name.clone(), source: e })?;
     // At least as many as the rows are of.
     let zones = sorted.column(ZONE).as_dictionary::<UInt32Type>().values().len();
-    let mut writer = ParquetWriter::create(place, &part.table, part.hour, segments, zones >= BLOOM_ZONES)?;
+    let packing = Packing::Quick { bloom: zones >= BLOOM_ZONES };
+    let mut writer = ParquetWriter::create(place, &part.table, part.hour, segments, packing)?;
     for start in (0..sorted.num_rows()).step_by(SLICE_ROWS) {
         writer.write(&sorted.slice(start, SLICE_ROWS.min(sorted.num_rows() - start)))?;
     }
