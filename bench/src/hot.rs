@@ -96,7 +96,7 @@ fn with_frames(arguments: &Arguments, mut take: impl FnMut(&[u8]) -> anyhow::Res
     let mut packets = packets(&arguments.data)?;
     packets.truncate(PACKETS);
     let mut left = arguments.times;
-    Frames::new(&packets, COPIES, 1).for_each_bunch(1, |bunch| {
+    Frames::new(&packets, COPIES, 1, false).for_each_bunch(1, |bunch| {
         if left > 0 {
             left -= 1;
             bunch.iter().try_for_each(|frame| take(frame))?;

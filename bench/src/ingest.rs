@@ -30,6 +30,9 @@ pub(crate) struct Arguments {
     /// Copies of every zone, each with a name of its own
     #[arg(long, default_value_t = 1)]
     copies: usize,
+    /// Each copy begins elsewhere in the captures, so that no two are alike
+    #[arg(long)]
+    apart: bool,
     /// The captures follow each other so often, each time later
     #[arg(long, default_value_t = 1)]
     rounds: u64,
@@ -52,7 +55,7 @@ pub(crate) fn ingest(arguments: &Arguments) -> anyhow::Result<serde_json::Value>
     let clock = SystemClock;
     let mut store = Store::open(place.clone(), StoreOptions::default(), clock.now_ns())?;
     let (mut appending, mut syncing, mut flushing, mut bytes) = (Cost::default(), Cost::default(), Cost::default(), 0);
-    Frames::new(&packets, arguments.copies, arguments.rounds).for_each_bunch(BUNCH, |bunch| {
+    Frames::new(&packets, arguments.copies, arguments.rounds, arguments.apart).for_each_bunch(BUNCH, |bunch| {
         let now = clock.now_ns();
         charge(&mut appending, || {
             for frame in bunch {

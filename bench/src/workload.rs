@@ -71,10 +71,26 @@ pub(crate) fn identity() -> Identity {
     Identity { host_id: HOST_ID.into(), host: HOST.into(), epoch: EPOCH_NS }
 }
 
+/// A packet as it is sent.
+struct Encoded {
+    zone: v1::Zone,
+    time_ns: u64,
+    /// Without a header.
+    rows: Vec<u8>,
+    /// The number of its zone, and which of that zone's packets it is.
+    place: (usize, usize),
+}
+
+/// Packets by which each copy is ahead of the one before, where copies are not to be alike: more than two hours, so that what both have of an
+/// hour has nothing in common.
+const AHEAD: usize = 7919;
+
 /// Frames of all copies, as they travel: all zones of a second, then the next second.
 pub(crate) struct Frames {
-    packets: Vec<(v1::Zone, u64, Vec<u8>)>,
+    packets: Vec<Encoded>,
     copies: usize,
+    /// Where the packets of each zone are; none where copies are alike.
+    of_zones: Vec<Vec<usize>>,
     /// The captures follow each other so often, each time later.
     rounds: u64,
     span_ns: u64,
@@ -82,10 +98,32 @@ pub(crate) struct Frames {
 }
 
 impl Frames {
-    pub(crate) fn new(packets: &[Packet], copies: usize, rounds: u64) -> Self {
-        let encoded = packets.iter().map(|p| (p.zone.clone(), p.time_ns, folded(&p.rows))).collect();
+    /// Copies lie side by side when they are stored, and what compresses finds them where they are alike. `apart` gives each copy the rows of
+    /// another moment.
+    pub(crate) fn new(packets: &[Packet], copies: usize, rounds: u64, apart: bool) -> Self {
+        let mut numbers: HashMap<&str, usize> = HashMap::new();
+        let mut of_zones: Vec<Vec<usize>> = Vec::new();
+        let encoded = packets.iter().enumerate().map(|(index, packet)| {
+            let next = numbers.len();
+            let zone = *numbers.entry(&packet.zone.name).or_insert(next);
+            of_zones.resize_with(numbers.len(), Vec::new);
+            of_zones[zone].push(index);
+            let place = (zone, of_zones[zone].len() - 1);
+            Encoded { zone: packet.zone.clone(), time_ns: packet.time_ns, rows: folded(&packet.rows), place }
+        });
+        let encoded = encoded.collect();
+        if !apart {
+            of_zones.clear();
+        }
         let (first, last) = (packets.first().map_or(0, |p| p.time_ns), packets.last().map_or(0, |p| p.time_ns));
-        Frames { packets: encoded, copies, rounds, span_ns: last - first + 1_000_000_000, sequences: HashMap::new() }
+        Frames {
+            packets: encoded,
+            copies,
+            of_zones,
+            rounds,
+            span_ns: last - first + 1_000_000_000,
+            sequences: HashMap::new(),
+        }
     }
 
     /// Hands out every frame, in `bunches` as a receiver takes them.
@@ -97,8 +135,10 @@ impl Frames {
         let packets = std::mem::take(&mut self.packets);
         let mut frames: Vec<Vec<u8>> = Vec::with_capacity(bunch);
         for round in 0..self.rounds {
-            for (zone, time_ns, rows) in &packets {
+            for Encoded { zone, time_ns, rows, place } in &packets {
                 for copy in 0..self.copies {
+                    let others = self.of_zones.get(place.0).filter(|_| copy > 0);
+                    let rows = others.map_or(rows, |at| &packets[at[(place.1 + copy * AHEAD) % at.len()]].rows);
                     frames.push(self.frame(zone, copy, time_ns + round * self.span_ns, rows));
                     if frames.len() == bunch {
                         take(&frames)?;
