@@ -4,10 +4,11 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
+use zonescope_link::config::{self, Origin};
 use zonescope_link::exit::Usage;
 use zonescope_link::keys::keyring::{Curve, Keyring};
 use zonescope_link::transport::Credentials;
-use zonescope_link::{DEFAULT_ENDPOINT, config, log, paths, transport, units};
+use zonescope_link::{DEFAULT_ENDPOINT, log, paths, transport, units};
 use zonescope_proto::ZoneName;
 
 use crate::cli::{ROLE, RunArguments};
@@ -79,7 +80,7 @@ impl Settings {
 pub fn keys(file: Option<&Path>) -> Result<(Keyring, Curve), Usage> {
     let path = file.map_or_else(|| paths::HERE.config(ROLE), Path::to_owned);
     let written: Config = config::load(&path, file.is_some())?;
-    keyring(&written, &|key, value, allowed| config::wrong(&path, key, value, allowed))
+    keyring(&written, Origin::File(&path))
 }
 
 /// Reads the file that is named, or the default one if it is there; lets the command line have the last word.
@@ -89,9 +90,9 @@ pub fn keys(file: Option<&Path>) -> Result<(Keyring, Curve), Usage> {
 pub fn load(arguments: &RunArguments) -> Result<Settings, Usage> {
     let path = arguments.config.clone().unwrap_or_else(|| paths::HERE.config(ROLE));
     let written: Config = config::load(&path, arguments.config.is_some())?;
-    settings(&written, &|key, value, allowed| config::wrong(&path, key, value, allowed))?;
+    settings(&written, Origin::File(&path))?;
     // What the file says is right; so it is what was typed that is not.
-    settings(&with(written, arguments), &wrongly_typed)
+    settings(&with(written, arguments), Origin::CommandLine)
 }
 
 /// The root of queries: as it was typed, else that of the configuration.
@@ -124,51 +125,44 @@ fn with(written: Config, arguments: &RunArguments) -> Config {
     }
 }
 
-fn keyring(config: &Config, wrong: Complain<'_>) -> Result<(Keyring, Curve), Usage> {
+fn keyring(config: &Config, origin: Origin<'_>) -> Result<(Keyring, Curve), Usage> {
     let keys = config.keys.clone().unwrap_or_else(|| paths::HERE.keys(ROLE));
     if !keys.is_absolute() {
-        return Err(wrong("keys", &keys.display().to_string(), "an absolute path"));
+        return Err(origin.wrong("keys", keys.display(), "an absolute path"));
     }
     if config.curve == Curve::Off {
         let allowed = "auto or required: a generator whose key is known is never spoken to in plain";
-        return Err(wrong("curve", "\"off\"", allowed));
+        return Err(origin.wrong("curve", "\"off\"", allowed));
     }
     Ok((Keyring::at(keys), config.curve))
 }
 
-/// Says that the value of a key cannot be, and what is allowed.
-type Complain<'a> = &'a dyn Fn(&str, &str, &str) -> Usage;
-
-fn wrongly_typed(key: &str, value: &str, allowed: &str) -> Usage {
-    let option = if key == "zones" { "zone".to_owned() } else { key.replace('_', "-") };
-    Usage(format!("--{option} {value} cannot be: {allowed}"))
-}
-
-fn settings(config: &Config, wrong: Complain<'_>) -> Result<Settings, Usage> {
+fn settings(config: &Config, origin: Origin<'_>) -> Result<Settings, Usage> {
     let mut endpoints = config.connect.clone();
     if endpoints.is_empty() {
         endpoints.push(DEFAULT_ENDPOINT.to_owned());
     }
     for endpoint in &endpoints {
-        transport::check_endpoint(endpoint).map_err(|e| wrong("connect", endpoint, &e.to_string()))?;
+        transport::check_endpoint(endpoint).map_err(|e| origin.wrong("connect", endpoint, e))?;
     }
-    let zone = |name: &String| ZoneName::new(name).map_err(|e| wrong("zones", name, &e.to_string()));
-    let time = |key, text: &Option<String>| read(wrong, key, text.as_deref(), units::duration);
-    let size = |key, text: &Option<String>| read(wrong, key, text.as_deref(), units::bytes);
+    let zone = |name: &String| ZoneName::new(name).map_err(|e| origin.wrong("zones", name, e));
+    let time = |key, text: &Option<String>| origin.read(key, text.as_deref(), units::duration);
+    let size = |key, text: &Option<String>| origin.read(key, text.as_deref(), units::bytes);
 
     let mut store = StoreOptions::default();
     if let Some(flush) = time("flush_interval", &config.flush_interval)? {
         if flush < store.sync_every {
-            return Err(wrong("flush_interval", &format!("{flush:?}"), "1s or longer"));
+            return Err(origin.wrong("flush_interval", format_args!("{flush:?}"), "1s or longer"));
         }
         store.flush_every = flush;
     }
     if let Some(memory) = size("memory", &config.memory)? {
         store.memory_bytes = usize::try_from(memory).ok().filter(|m| *m >= MEMORY_LEAST_BYTES).ok_or_else(|| {
-            wrong("memory", &format!("{memory} bytes"), &format!("{} MiB or more", MEMORY_LEAST_BYTES >> 20))
+            let least = format!("{} MiB or more", MEMORY_LEAST_BYTES >> 20);
+            origin.wrong("memory", format_args!("{memory} bytes"), least)
         })?;
     }
-    let (keys, curve) = keyring(config, wrong)?;
+    let (keys, curve) = keyring(config, origin)?;
     Ok(Settings {
         endpoints,
         zones: config.zones.iter().map(zone).collect::<Result<_, _>>()?,
@@ -177,17 +171,8 @@ fn settings(config: &Config, wrong: Complain<'_>) -> Result<Settings, Usage> {
         root: config.root.clone().unwrap_or_else(|| paths::HERE.data(ROLE)),
         store,
         retention: Retention { keep: time("keep", &config.keep)?, max_bytes: size("max_bytes", &config.max_bytes)? },
-        log_format: read(wrong, "log_format", config.log_format.as_deref(), str::parse)?.unwrap_or_default(),
+        log_format: origin.read("log_format", config.log_format.as_deref(), str::parse)?.unwrap_or_default(),
     })
-}
-
-fn read<T>(
-    wrong: Complain<'_>,
-    key: &str,
-    text: Option<&str>,
-    parse: impl Fn(&str) -> Result<T, String>,
-) -> Result<Option<T>, Usage> {
-    text.map(|text| parse(text).map_err(|allowed| wrong(key, &format!("\"{text}\""), &allowed))).transpose()
 }
 
 #[cfg(test)]
