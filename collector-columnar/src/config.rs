@@ -1,15 +1,13 @@
 //! The configuration of `run`: defaults, then the file, then the command line.
 
-use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use zonescope_link::config::{self, Origin};
 use zonescope_link::exit::Usage;
+use zonescope_link::intake::{self, Intake};
 use zonescope_link::keys::keyring::{Curve, Keyring};
-use zonescope_link::transport::Credentials;
-use zonescope_link::{DEFAULT_ENDPOINT, log, paths, transport, units};
-use zonescope_proto::ZoneName;
+use zonescope_link::{log, paths, units};
 
 use crate::cli::{ROLE, RunArguments};
 use crate::limits::MEMORY_LEAST_BYTES;
@@ -45,14 +43,8 @@ pub struct Config {
 /// The same, as it is meant.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Generators to subscribe to.
-    pub endpoints: Vec<String>,
-    /// Zones to take; empty for all.
-    pub zones: Vec<ZoneName>,
-    /// Our keys, and those of generators that we know.
-    pub keys: Keyring,
-    /// Whether all generators must be known.
-    pub curve: Curve,
+    /// What to take, and from whom.
+    pub intake: Intake,
     /// Where to keep everything.
     pub root: PathBuf,
     /// How the store weighs memory, durability and the number of files.
@@ -63,16 +55,6 @@ pub struct Settings {
     pub log_format: log::Format,
 }
 
-impl Settings {
-    /// How each generator is spoken to.
-    ///
-    /// # Errors
-    /// Where a key is missing that is needed, or one that is there cannot be used.
-    pub fn credentials(&self) -> Result<HashMap<String, Credentials>, Usage> {
-        self.keys.credentials(&self.endpoints, self.curve).map_err(|error| Usage(error.to_string()))
-    }
-}
-
 /// Where the keys are, and whether all generators must be known: as the named file says, or the default one.
 ///
 /// # Errors
@@ -80,7 +62,7 @@ impl Settings {
 pub fn keys(file: Option<&Path>) -> Result<(Keyring, Curve), Usage> {
     let path = file.map_or_else(|| paths::HERE.config(ROLE), Path::to_owned);
     let written: Config = config::load(&path, file.is_some())?;
-    keyring(&written, Origin::File(&path))
+    intake::keyring(ROLE, written.keys.as_deref(), written.curve, Origin::File(&path))
 }
 
 /// Reads the file that is named, or the default one if it is there; lets the command line have the last word.
@@ -125,27 +107,8 @@ fn with(written: Config, arguments: &RunArguments) -> Config {
     }
 }
 
-fn keyring(config: &Config, origin: Origin<'_>) -> Result<(Keyring, Curve), Usage> {
-    let keys = config.keys.clone().unwrap_or_else(|| paths::HERE.keys(ROLE));
-    if !keys.is_absolute() {
-        return Err(origin.wrong("keys", keys.display(), "an absolute path"));
-    }
-    if config.curve == Curve::Off {
-        let allowed = "auto or required: a generator whose key is known is never spoken to in plain";
-        return Err(origin.wrong("curve", "\"off\"", allowed));
-    }
-    Ok((Keyring::at(keys), config.curve))
-}
-
 fn settings(config: &Config, origin: Origin<'_>) -> Result<Settings, Usage> {
-    let mut endpoints = config.connect.clone();
-    if endpoints.is_empty() {
-        endpoints.push(DEFAULT_ENDPOINT.to_owned());
-    }
-    for endpoint in &endpoints {
-        transport::check_endpoint(endpoint).map_err(|e| origin.wrong("connect", endpoint, e))?;
-    }
-    let zone = |name: &String| ZoneName::new(name).map_err(|e| origin.wrong("zones", name, e));
+    let Config { connect, zones, keys, curve, .. } = config;
     let time = |key, text: &Option<String>| origin.read(key, text.as_deref(), units::duration);
     let size = |key, text: &Option<String>| origin.read(key, text.as_deref(), units::bytes);
 
@@ -162,12 +125,8 @@ fn settings(config: &Config, origin: Origin<'_>) -> Result<Settings, Usage> {
             origin.wrong("memory", format_args!("{memory} bytes"), least)
         })?;
     }
-    let (keys, curve) = keyring(config, origin)?;
     Ok(Settings {
-        endpoints,
-        zones: config.zones.iter().map(zone).collect::<Result<_, _>>()?,
-        keys,
-        curve,
+        intake: Intake::new(ROLE, connect, zones, keys.as_deref(), *curve, origin)?,
         root: config.root.clone().unwrap_or_else(|| paths::HERE.data(ROLE)),
         store,
         retention: Retention { keep: time("keep", &config.keep)?, max_bytes: size("max_bytes", &config.max_bytes)? },
@@ -192,9 +151,7 @@ mod tests {
             ("flush_interval = \"10ms\"", ["flush_interval", "10ms", "1s or longer"]),
             ("memory = \"1MiB\"", ["memory", "1048576", "16 MiB or more"]),
             ("connect = [\"localhost\"]", ["connect", "localhost", "tcp://"]),
-            ("zones = [\"a/b\"]", ["zones", "a/b", "cannot hold '/'"]),
             ("log_format = \"xml\"", ["log_format", "xml", "text or json"]),
-            ("curve = \"off\"", ["curve", "off", "auto or required"]),
             ("keys = \"keys\"", ["keys", "keys", "an absolute path"]),
             ("root_dir = \"/x\"", ["line 1", "root_dir", "`root`"]),
         ] {

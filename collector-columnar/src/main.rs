@@ -26,12 +26,12 @@ fn execute(command: Command) -> anyhow::Result<()> {
         Command::Run(arguments) => {
             let settings = config::load(&arguments)?;
             if arguments.check_config {
-                settings.credentials()?;
+                settings.intake.options()?;
                 return commands::say("the configuration is right");
             }
             log::init(settings.log_format, arguments.verbose);
             confine::give_up_all_but(Need::Nothing);
-            commands::run::run(&arguments, settings)
+            commands::run::run(&arguments, &settings)
         }
         Command::Query(arguments) => commands::query::query(&arguments),
         Command::Tables(arguments) => commands::tables::tables(&arguments),

@@ -1,14 +1,13 @@
 //! The configuration of `run` and `top`: defaults, then the file, then the command line.
 
-use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use zonescope_link::config::{self, Origin};
 use zonescope_link::exit::Usage;
+use zonescope_link::intake::{self, Intake};
 use zonescope_link::keys::keyring::{Curve, Keyring};
-use zonescope_link::{DEFAULT_ENDPOINT, log, paths, transport, units};
-use zonescope_proto::ZoneName;
+use zonescope_link::{log, paths, units};
 
 use crate::cli::{ROLE, RedisArguments, RunArguments};
 use crate::connect::{Credentials, Target, Topology, address};
@@ -75,14 +74,8 @@ pub struct Config {
 /// The same, as it is meant.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Generators to subscribe to.
-    pub endpoints: Vec<String>,
-    /// Zones to take; empty for all.
-    pub zones: Vec<ZoneName>,
-    /// Our keys, and those of generators that we know.
-    pub keys: Keyring,
-    /// Whether all generators must be known.
-    pub curve: Curve,
+    /// What to take, and from whom.
+    pub intake: Intake,
     /// Where Redis is.
     pub target: Target,
     /// How things are stored.
@@ -97,16 +90,6 @@ pub struct Settings {
     pub log_format: log::Format,
 }
 
-impl Settings {
-    /// How each generator is spoken to.
-    ///
-    /// # Errors
-    /// Where a key is missing that is needed, or one that is there cannot be used.
-    pub fn credentials(&self) -> Result<HashMap<String, transport::Credentials>, Usage> {
-        self.keys.credentials(&self.endpoints, self.curve).map_err(|error| Usage(error.to_string()))
-    }
-}
-
 /// Where the keys are, and whether all generators must be known: as the named file says, or the default one.
 ///
 /// # Errors
@@ -114,7 +97,7 @@ impl Settings {
 pub fn keys(file: Option<&Path>) -> Result<(Keyring, Curve), Usage> {
     let path = file.map_or_else(|| paths::HERE.config(ROLE), Path::to_owned);
     let written: Config = config::load(&path, file.is_some())?;
-    keyring(&written, Origin::File(&path))
+    intake::keyring(ROLE, written.keys.as_deref(), written.curve, Origin::File(&path))
 }
 
 /// Reads the file that is named, or the default one if it is there; lets the command line have the last word.
@@ -169,14 +152,7 @@ fn with(written: Config, arguments: &RunArguments) -> Config {
 }
 
 fn settings(config: &Config, origin: Origin<'_>) -> Result<Settings, Usage> {
-    let mut endpoints = config.connect.clone();
-    if endpoints.is_empty() {
-        endpoints.push(DEFAULT_ENDPOINT.to_owned());
-    }
-    for endpoint in &endpoints {
-        transport::check_endpoint(endpoint).map_err(|e| origin.wrong("connect", endpoint, e))?;
-    }
-    let zone = |name: &String| ZoneName::new(name).map_err(|e| origin.wrong("zones", name, e));
+    let Config { connect, zones, keys, curve, .. } = config;
     let size = |key, text: &Option<String>| origin.read(key, text.as_deref(), units::bytes);
 
     let backlog = size("backlog", &config.backlog)?.unwrap_or(BACKLOG_BYTES);
@@ -184,12 +160,8 @@ fn settings(config: &Config, origin: Origin<'_>) -> Result<Settings, Usage> {
         let least = format!("{} MiB or more", BACKLOG_LEAST_BYTES >> 20);
         return Err(origin.wrong("backlog", format_args!("{backlog} bytes"), least));
     }
-    let (keys, curve) = keyring(config, origin)?;
     Ok(Settings {
-        endpoints,
-        zones: config.zones.iter().map(zone).collect::<Result<_, _>>()?,
-        keys,
-        curve,
+        intake: Intake::new(ROLE, connect, zones, keys.as_deref(), *curve, origin)?,
         target: target(config, origin)?,
         style: style(config, origin)?,
         max_memory: size("max_memory", &config.max_memory)?,
@@ -197,18 +169,6 @@ fn settings(config: &Config, origin: Origin<'_>) -> Result<Settings, Usage> {
         name: config.name.clone().unwrap_or_else(host_name),
         log_format: origin.read("log_format", config.log_format.as_deref(), str::parse)?.unwrap_or_default(),
     })
-}
-
-fn keyring(config: &Config, origin: Origin<'_>) -> Result<(Keyring, Curve), Usage> {
-    let keys = config.keys.clone().unwrap_or_else(|| paths::HERE.keys(ROLE));
-    if !keys.is_absolute() {
-        return Err(origin.wrong("keys", keys.display(), "an absolute path"));
-    }
-    if config.curve == Curve::Off {
-        let allowed = "auto or required: a generator whose key is known is never spoken to in plain";
-        return Err(origin.wrong("curve", "\"off\"", allowed));
-    }
-    Ok((Keyring::at(keys), config.curve))
 }
 
 fn style(config: &Config, origin: Origin<'_>) -> Result<Style, Usage> {
@@ -304,7 +264,6 @@ mod tests {
             ("cluster = true\nsentinel = \"m\"", ["cluster", "true", "sentinel"]),
             ("tls_cert = \"/nonexistent\"", ["tls_cert", "/nonexistent", "No such file"]),
             ("password_file = \"/nonexistent\"", ["password_file", "/nonexistent", "No such file"]),
-            ("curve = \"off\"", ["curve", "off", "auto or required"]),
             ("curve = \"on\"", ["line 1", "on", "`required`"]),
             ("keys = \"keys\"", ["keys", "keys", "an absolute path"]),
             ("colour = 1", ["line 1", "colour", "`prefix`"]),
@@ -312,6 +271,13 @@ mod tests {
             let wrong = load_text(text, 0o600, RunArguments::default()).unwrap_err().0;
             assert!(parts.iter().all(|part| wrong.contains(part)), "{text}: {wrong}");
         }
+    }
+
+    #[test]
+    fn a_mistake_on_the_command_line_names_the_option() {
+        let typed = RunArguments { backlog: Some("1MiB".into()), ..RunArguments::default() };
+        let wrong = load_text("", 0o644, typed).unwrap_err().0;
+        assert_eq!(wrong, "--backlog 1048576 bytes cannot be: 4 MiB or more");
     }
 
     #[test]

@@ -22,7 +22,7 @@ fn execute(command: Command) -> anyhow::Result<()> {
         Command::Run(arguments) => {
             let settings = config::load(&arguments)?;
             if arguments.check_config {
-                settings.credentials()?;
+                settings.intake.options()?;
                 return commands::say("the configuration is right");
             }
             log::init(settings.log_format, arguments.verbose);

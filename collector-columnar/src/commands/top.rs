@@ -27,10 +27,9 @@ pub fn top(arguments: &TopArguments) -> anyhow::Result<()> {
 
 async fn watch(arguments: &TopArguments) -> anyhow::Result<()> {
     let shutdown = Shutdown::install()?;
-    let endpoints = arguments.connect.clone();
-    let (keys, curve) = config::keys(arguments.config.as_deref())?;
-    let credentials = keys.credentials(&endpoints, curve).map_err(|error| Usage(error.to_string()))?;
-    let options = SubscriberOptions { endpoints, credentials, ..SubscriberOptions::default() };
+    let (keyring, curve) = config::keys(arguments.config.as_deref())?;
+    let endpoints = keyring.endpoints(&arguments.connect, curve).map_err(Usage::from)?;
+    let options = SubscriberOptions { endpoints, ..SubscriberOptions::default() };
     let mut subscriber = Subscriber::connect(options).await?;
     let end = async {
         match arguments.seconds {
