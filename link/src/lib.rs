@@ -45,6 +45,7 @@ pub mod ring;
 pub mod scope;
 pub mod shutdown;
 pub mod spool;
+pub mod stdout;
 pub mod subscribe;
 pub mod tally;
 pub mod top;
