@@ -129,18 +129,23 @@ impl Raw {
     }
 }
 
-#[tokio::test]
-async fn bad_frames_are_counted_and_disturb_nothing_else() {
+/// A publisher of whatever messages, whom a subscriber hears already.
+async fn heard() -> (Raw, Sealer, Subscriber) {
     let mut raw = Raw(Publication::bind("tcp://127.0.0.1:0", &Admission::Open).await.unwrap());
     let mut subscriber = subscribe(raw.0.endpoint(), &[]).await;
     let mut sealer = Sealer::new(identity(7));
-    for time in 1.. {
-        let (topic, body) = sealer.seal(Some(zone("warm")), &mut v1::Frame::default(), time, 1000).unwrap();
+    loop {
+        let (topic, body) = sealer.seal(Some(zone("warm")), &mut v1::Frame::default(), 1, 1000).unwrap();
         raw.send(&topic, &body).await;
         if tokio::time::timeout(Duration::from_millis(50), subscriber.recv()).await.is_ok() {
-            break;
+            return (raw, sealer, subscriber);
         }
     }
+}
+
+#[tokio::test]
+async fn bad_frames_are_counted_and_disturb_nothing_else() {
+    let (mut raw, mut sealer, mut subscriber) = heard().await;
     let (topic, body) = sealer.seal(Some(zone("web1")), &mut v1::Frame::default(), 1, 1000).unwrap();
     raw.send(&topic, b"noise").await;
     raw.send(&topic, &body[..body.len() - 1]).await;
@@ -165,16 +170,7 @@ async fn bad_frames_are_counted_and_disturb_nothing_else() {
 
 #[tokio::test]
 async fn missing_frames_are_counted_the_last_one_included_and_doubles_are_left_out() {
-    let mut raw = Raw(Publication::bind("tcp://127.0.0.1:0", &Admission::Open).await.unwrap());
-    let mut subscriber = subscribe(raw.0.endpoint(), &[]).await;
-    let mut sealer = Sealer::new(identity(7));
-    for time in 1.. {
-        let (topic, body) = sealer.seal(Some(zone("warm")), &mut v1::Frame::default(), time, 1000).unwrap();
-        raw.send(&topic, &body).await;
-        if tokio::time::timeout(Duration::from_millis(50), subscriber.recv()).await.is_ok() {
-            break;
-        }
-    }
+    let (mut raw, mut sealer, mut subscriber) = heard().await;
     let before = subscriber.counters();
     for time in 1..=6 {
         let (topic, body) = sealer.seal(Some(zone("web1")), &mut v1::Frame::default(), time, 1000).unwrap();
