@@ -13,7 +13,6 @@ What must not come of it:
 Whoever is honest and comes meanwhile is let in. Every process is the one that was started, and the generator says of each port how many it turned away.
 """
 
-import argparse
 import math
 import multiprocessing
 import os
@@ -24,14 +23,13 @@ import shutil
 import signal
 import socket
 import struct
-import subprocess
 import sys
 import tempfile
 import threading
 import time
 from collections import Counter
 
-from processes import GREETING, Account, Daemon, Redis, Store, Witness, ready, run, say, take, until
+from processes import GREETING, Account, Daemon, Redis, Store, Witness, arguments, ready, run, say, take, until
 
 ADDRESS, PORT = "127.0.0.1", 7211
 HOST_ID = "attack"
@@ -278,12 +276,7 @@ def most_mib(pid):
 
 
 def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--bin", required=True)
-    parser.add_argument("--seconds", type=int, default=40)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--zones", type=int, default=300)
-    options = parser.parse_args()
+    options = arguments()
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     run("ip", "link", "set", "lo", "up")
@@ -305,12 +298,10 @@ def attack(options, work):
     publish = [program("generator"), "run", "--config", config, "--source", "recorded:" + CAPTURE, "--loop", "--zones", str(options.zones)]
     generator = Daemon("generator", publish, work)
     daemons = [generator, Daemon("columnar", [program("collector-columnar"), "run", "--connect", endpoint, "--root", root], work)]
-    redis, redis_socket = None, os.path.join(work, "redis.sock")
+    redis = None
     if shutil.which("redis-server") and os.path.exists(program("collector-redis")):
-        server = ["redis-server", "--port", "0", "--unixsocket", redis_socket, "--save", "", "--dir", work]
-        subprocess.Popen(server, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-        redis = Redis(redis_socket, HOST_ID)
-        daemons.append(Daemon("redis", [program("collector-redis"), "run", "--connect", endpoint, "--redis", "unix://" + redis_socket], work))
+        redis = Redis(HOST_ID, work)
+        daemons.append(Daemon("redis", [program("collector-redis"), "run", "--connect", endpoint, "--redis", redis.address], work))
     else:
         say("SKIPPED: attack: collector-redis: no redis-server or no collector-redis here")
     started = [daemon.process.pid for daemon in daemons]

@@ -8,7 +8,6 @@ In the end all is well again for a while; then every number is counted: processe
 joined.
 """
 
-import argparse
 import os
 import random
 import shutil
@@ -20,7 +19,7 @@ import threading
 import time
 from collections import Counter
 
-from processes import Account, Daemon, Redis, Store, Witness, run, say, until
+from processes import Account, Daemon, Redis, Store, Witness, arguments, run, say, until
 
 HOST_NS, HOST_ADDRESS, OUR_ADDRESS = "host", "10.77.0.1", "10.77.0.2"
 PORT = 7211
@@ -141,12 +140,7 @@ def torment_disk(path):
 
 
 def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--bin", required=True)
-    parser.add_argument("--seconds", type=int, default=600)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--zones", type=int, default=300)
-    options = parser.parse_args()
+    options = arguments()
     work = tempfile.mkdtemp(prefix=f"zonescope-chaos-{options.seed}-")
     for name, size in DISKS.items():
         os.mkdir(os.path.join(work, name))
@@ -176,12 +170,10 @@ def chaos(options, work):
     collect = [program("collector-columnar"), "run", "--connect", endpoint, "--root", root + "/store", "--flush-interval", "5s"]
     columnar = Daemon("columnar", collect, work)
     daemons = [columnar]
-    redis, redis_socket = None, os.path.join(work, "redis.sock")
+    redis = None
     if shutil.which("redis-server") and os.path.exists(program("collector-redis")):
-        server = ["redis-server", "--port", "0", "--unixsocket", redis_socket, "--save", "", "--dir", work]
-        subprocess.Popen(server, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-        redis = Redis(redis_socket, HOST_ID)
-        daemons.append(Daemon("redis", [program("collector-redis"), "run", "--connect", endpoint, "--redis", "unix://" + redis_socket, "--keep", "1m"], work))
+        redis = Redis(HOST_ID, work)
+        daemons.append(Daemon("redis", [program("collector-redis"), "run", "--connect", endpoint, "--redis", redis.address, "--keep", "1m"], work))
     else:
         say("SKIPPED: chaos: collector-redis: no redis-server or no collector-redis here")
     publish = [program("generator"), "run", "--config", config, "--source", "recorded:" + CAPTURE, "--loop", "--zones", str(options.zones)]

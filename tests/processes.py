@@ -15,6 +15,7 @@ be known to the witness alone; a gap without end on the host's topic says so, an
 that epoch that is stored.
 """
 
+import argparse
 import csv
 import ctypes
 import io
@@ -30,6 +31,16 @@ from collections import Counter, defaultdict
 UNKNOWN = 2**64 - 1
 # ZMTP 3.0, mechanism NULL.
 GREETING = b"\xff" + bytes(8) + b"\x7f\x03\x00" + b"NULL".ljust(20, b"\0") + bytes(32)
+
+
+def arguments():
+    """What alone.sh hands on."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--bin", required=True)
+    parser.add_argument("--seconds", type=int, required=True)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--zones", type=int, default=300)
+    return parser.parse_args()
 
 
 def say(text):
@@ -235,11 +246,16 @@ class Account:
 
 
 class Redis:
-    """What the Redis collector has: of each zone how far it is, how many frames it stored, how many are on record as missing."""
+    """A Redis, and what the collector has there: of each zone how far it is, how many frames it stored, how many are on record as
+    missing."""
 
-    def __init__(self, socket_path, host_id):
+    def __init__(self, host_id, directory):
         self.host_id = host_id
-        self.command = ["redis-cli", "-s", socket_path]
+        path = os.path.join(directory, "redis.sock")
+        server = ["redis-server", "--port", "0", "--unixsocket", path, "--save", "", "--dir", directory]
+        subprocess.Popen(server, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        self.address = "unix://" + path
+        self.command = ["redis-cli", "-s", path]
 
     def zone(self, zone):
         """Epoch, number, frames, missing."""

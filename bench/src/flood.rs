@@ -8,7 +8,7 @@ use clap::Args;
 use serde_json::json;
 use zonescope_link::clock::SystemClock;
 use zonescope_link::transport::Admission;
-use zonescope_link::{Event, Publisher, RecoveryOptions, Subscriber, SubscriberOptions, recover, ring};
+use zonescope_link::{Endpoint, Event, Publisher, RecoveryOptions, Subscriber, SubscriberOptions, recover, ring};
 
 use crate::usage::cpu;
 use crate::workload::{identity, packets};
@@ -104,7 +104,7 @@ pub(crate) struct HearArguments {
 pub(crate) fn hear(arguments: &HearArguments) -> anyhow::Result<serde_json::Value> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(async {
-        let endpoints = vec![arguments.connect.clone()];
+        let endpoints = vec![Endpoint::plain(&arguments.connect)];
         let mut subscriber =
             Subscriber::connect(SubscriberOptions { endpoints, ..SubscriberOptions::default() }).await?;
         let (mut frames, mut began, mut last) = (0, None, Instant::now());

@@ -1,14 +1,13 @@
 //! The configuration of `run`: defaults, then the file, then the command line.
 
-use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
+use zonescope_link::config::{self, Origin};
 use zonescope_link::exit::Usage;
+use zonescope_link::intake::{self, Intake};
 use zonescope_link::keys::keyring::{Curve, Keyring};
-use zonescope_link::transport::Credentials;
-use zonescope_link::{DEFAULT_ENDPOINT, config, log, paths, transport, units};
-use zonescope_proto::ZoneName;
+use zonescope_link::{log, paths, units};
 
 use crate::cli::{ROLE, RunArguments};
 use crate::limits::MEMORY_LEAST_BYTES;
@@ -44,14 +43,8 @@ pub struct Config {
 /// The same, as it is meant.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Generators to subscribe to.
-    pub endpoints: Vec<String>,
-    /// Zones to take; empty for all.
-    pub zones: Vec<ZoneName>,
-    /// Our keys, and those of generators that we know.
-    pub keys: Keyring,
-    /// Whether all generators must be known.
-    pub curve: Curve,
+    /// What to take, and from whom.
+    pub intake: Intake,
     /// Where to keep everything.
     pub root: PathBuf,
     /// How the store weighs memory, durability and the number of files.
@@ -62,16 +55,6 @@ pub struct Settings {
     pub log_format: log::Format,
 }
 
-impl Settings {
-    /// How each generator is spoken to.
-    ///
-    /// # Errors
-    /// Where a key is missing that is needed, or one that is there cannot be used.
-    pub fn credentials(&self) -> Result<HashMap<String, Credentials>, Usage> {
-        self.keys.credentials(&self.endpoints, self.curve).map_err(|error| Usage(error.to_string()))
-    }
-}
-
 /// Where the keys are, and whether all generators must be known: as the named file says, or the default one.
 ///
 /// # Errors
@@ -79,7 +62,7 @@ impl Settings {
 pub fn keys(file: Option<&Path>) -> Result<(Keyring, Curve), Usage> {
     let path = file.map_or_else(|| paths::HERE.config(ROLE), Path::to_owned);
     let written: Config = config::load(&path, file.is_some())?;
-    keyring(&written, &|key, value, allowed| config::wrong(&path, key, value, allowed))
+    intake::keyring(ROLE, written.keys.as_deref(), written.curve, Origin::File(&path))
 }
 
 /// Reads the file that is named, or the default one if it is there; lets the command line have the last word.
@@ -89,9 +72,9 @@ pub fn keys(file: Option<&Path>) -> Result<(Keyring, Curve), Usage> {
 pub fn load(arguments: &RunArguments) -> Result<Settings, Usage> {
     let path = arguments.config.clone().unwrap_or_else(|| paths::HERE.config(ROLE));
     let written: Config = config::load(&path, arguments.config.is_some())?;
-    settings(&written, &|key, value, allowed| config::wrong(&path, key, value, allowed))?;
+    settings(&written, Origin::File(&path))?;
     // What the file says is right; so it is what was typed that is not.
-    settings(&with(written, arguments), &wrongly_typed)
+    settings(&with(written, arguments), Origin::CommandLine)
 }
 
 /// The root of queries: as it was typed, else that of the configuration.
@@ -124,70 +107,31 @@ fn with(written: Config, arguments: &RunArguments) -> Config {
     }
 }
 
-fn keyring(config: &Config, wrong: Complain<'_>) -> Result<(Keyring, Curve), Usage> {
-    let keys = config.keys.clone().unwrap_or_else(|| paths::HERE.keys(ROLE));
-    if !keys.is_absolute() {
-        return Err(wrong("keys", &keys.display().to_string(), "an absolute path"));
-    }
-    if config.curve == Curve::Off {
-        let allowed = "auto or required: a generator whose key is known is never spoken to in plain";
-        return Err(wrong("curve", "\"off\"", allowed));
-    }
-    Ok((Keyring::at(keys), config.curve))
-}
-
-/// Says that the value of a key cannot be, and what is allowed.
-type Complain<'a> = &'a dyn Fn(&str, &str, &str) -> Usage;
-
-fn wrongly_typed(key: &str, value: &str, allowed: &str) -> Usage {
-    let option = if key == "zones" { "zone".to_owned() } else { key.replace('_', "-") };
-    Usage(format!("--{option} {value} cannot be: {allowed}"))
-}
-
-fn settings(config: &Config, wrong: Complain<'_>) -> Result<Settings, Usage> {
-    let mut endpoints = config.connect.clone();
-    if endpoints.is_empty() {
-        endpoints.push(DEFAULT_ENDPOINT.to_owned());
-    }
-    for endpoint in &endpoints {
-        transport::check_endpoint(endpoint).map_err(|e| wrong("connect", endpoint, &e.to_string()))?;
-    }
-    let zone = |name: &String| ZoneName::new(name).map_err(|e| wrong("zones", name, &e.to_string()));
-    let time = |key, text: &Option<String>| read(wrong, key, text.as_deref(), units::duration);
-    let size = |key, text: &Option<String>| read(wrong, key, text.as_deref(), units::bytes);
+fn settings(config: &Config, origin: Origin<'_>) -> Result<Settings, Usage> {
+    let Config { connect, zones, keys, curve, .. } = config;
+    let time = |key, text: &Option<String>| origin.read(key, text.as_deref(), units::duration);
+    let size = |key, text: &Option<String>| origin.read(key, text.as_deref(), units::bytes);
 
     let mut store = StoreOptions::default();
     if let Some(flush) = time("flush_interval", &config.flush_interval)? {
         if flush < store.sync_every {
-            return Err(wrong("flush_interval", &format!("{flush:?}"), "1s or longer"));
+            return Err(origin.wrong("flush_interval", format_args!("{flush:?}"), "1s or longer"));
         }
         store.flush_every = flush;
     }
     if let Some(memory) = size("memory", &config.memory)? {
         store.memory_bytes = usize::try_from(memory).ok().filter(|m| *m >= MEMORY_LEAST_BYTES).ok_or_else(|| {
-            wrong("memory", &format!("{memory} bytes"), &format!("{} MiB or more", MEMORY_LEAST_BYTES >> 20))
+            let least = format!("{} MiB or more", MEMORY_LEAST_BYTES >> 20);
+            origin.wrong("memory", format_args!("{memory} bytes"), least)
         })?;
     }
-    let (keys, curve) = keyring(config, wrong)?;
     Ok(Settings {
-        endpoints,
-        zones: config.zones.iter().map(zone).collect::<Result<_, _>>()?,
-        keys,
-        curve,
+        intake: Intake::new(ROLE, connect, zones, keys.as_deref(), *curve, origin)?,
         root: config.root.clone().unwrap_or_else(|| paths::HERE.data(ROLE)),
         store,
         retention: Retention { keep: time("keep", &config.keep)?, max_bytes: size("max_bytes", &config.max_bytes)? },
-        log_format: read(wrong, "log_format", config.log_format.as_deref(), str::parse)?.unwrap_or_default(),
+        log_format: origin.read("log_format", config.log_format.as_deref(), str::parse)?.unwrap_or_default(),
     })
-}
-
-fn read<T>(
-    wrong: Complain<'_>,
-    key: &str,
-    text: Option<&str>,
-    parse: impl Fn(&str) -> Result<T, String>,
-) -> Result<Option<T>, Usage> {
-    text.map(|text| parse(text).map_err(|allowed| wrong(key, &format!("\"{text}\""), &allowed))).transpose()
 }
 
 #[cfg(test)]
@@ -207,9 +151,7 @@ mod tests {
             ("flush_interval = \"10ms\"", ["flush_interval", "10ms", "1s or longer"]),
             ("memory = \"1MiB\"", ["memory", "1048576", "16 MiB or more"]),
             ("connect = [\"localhost\"]", ["connect", "localhost", "tcp://"]),
-            ("zones = [\"a/b\"]", ["zones", "a/b", "cannot hold '/'"]),
             ("log_format = \"xml\"", ["log_format", "xml", "text or json"]),
-            ("curve = \"off\"", ["curve", "off", "auto or required"]),
             ("keys = \"keys\"", ["keys", "keys", "an absolute path"]),
             ("root_dir = \"/x\"", ["line 1", "root_dir", "`root`"]),
         ] {

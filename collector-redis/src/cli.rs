@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 use zonescope_link::format::Format;
-use zonescope_link::keys::arguments::CollectorKeys;
+use zonescope_link::keys::arguments::{CollectorKeys, collector_help};
 
 /// The program's name.
 pub const NAME: &str = "zonescope-collector-redis";
@@ -58,22 +58,6 @@ Examples:
   zonescope-collector-redis doctor
   zonescope-collector-redis doctor --format json | jq '.checks[] | select(.verdict != \"ok\")'";
 
-const KEYS_HELP: &str = "\
-A generator whose key is known here is only spoken to encrypted (CURVE), and only if it has that key. No key is trusted silently. One \
-whose key is not known is spoken to in plain, or with `curve = \"required\"` not at all. Three commands switch encryption on:
-  there  zonescope-generator keys new                                        prints ITS-KEY
-  here   zonescope-collector-redis keys authorize tcp://HOST:7211 'ITS-KEY'  prints OUR-KEY
-  there  zonescope-generator keys authorize 'OUR-KEY' --name store
-and a restart of both. A key goes in single quotes: it may hold $, & and <. It is its own fingerprint.
-
-What is authorized or revoked while the collector runs counts when that is told to read its configuration again: systemctl \
-reload zonescope-collector-redis, svcadm refresh zonescope/collector-redis, or SIGHUP.
-
-Examples:
-  zonescope-collector-redis keys show
-  zonescope-collector-redis keys authorize tcp://alpha:7211 alpha.pub     a file that holds the key, or -
-  zonescope-collector-redis keys revoke tcp://alpha:7211";
-
 /// Subscribes to generators, and keeps the live state and recent past of every zone in Redis.
 #[derive(Debug, Parser)]
 #[command(name = NAME, version, about, max_term_width = 120)]
@@ -97,7 +81,7 @@ pub enum Command {
     #[command(after_help = DOCTOR_HELP)]
     Doctor(DoctorArguments),
     /// Make our keys, and trust those of generators
-    #[command(after_help = KEYS_HELP)]
+    #[command(after_help = collector_help(ROLE))]
     Keys {
         /// Configuration file (TOML), which says where the keys are [default: as of `run`]
         #[arg(long, value_name = "FILE", global = true)]

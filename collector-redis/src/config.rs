@@ -1,13 +1,13 @@
 //! The configuration of `run` and `top`: defaults, then the file, then the command line.
 
-use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
+use zonescope_link::config::{self, Origin};
 use zonescope_link::exit::Usage;
+use zonescope_link::intake::{self, Intake};
 use zonescope_link::keys::keyring::{Curve, Keyring};
-use zonescope_link::{DEFAULT_ENDPOINT, config, log, paths, transport, units};
-use zonescope_proto::ZoneName;
+use zonescope_link::{log, paths, units};
 
 use crate::cli::{ROLE, RedisArguments, RunArguments};
 use crate::connect::{Credentials, Target, Topology, address};
@@ -74,14 +74,8 @@ pub struct Config {
 /// The same, as it is meant.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Generators to subscribe to.
-    pub endpoints: Vec<String>,
-    /// Zones to take; empty for all.
-    pub zones: Vec<ZoneName>,
-    /// Our keys, and those of generators that we know.
-    pub keys: Keyring,
-    /// Whether all generators must be known.
-    pub curve: Curve,
+    /// What to take, and from whom.
+    pub intake: Intake,
     /// Where Redis is.
     pub target: Target,
     /// How things are stored.
@@ -96,16 +90,6 @@ pub struct Settings {
     pub log_format: log::Format,
 }
 
-impl Settings {
-    /// How each generator is spoken to.
-    ///
-    /// # Errors
-    /// Where a key is missing that is needed, or one that is there cannot be used.
-    pub fn credentials(&self) -> Result<HashMap<String, transport::Credentials>, Usage> {
-        self.keys.credentials(&self.endpoints, self.curve).map_err(|error| Usage(error.to_string()))
-    }
-}
-
 /// Where the keys are, and whether all generators must be known: as the named file says, or the default one.
 ///
 /// # Errors
@@ -113,7 +97,7 @@ impl Settings {
 pub fn keys(file: Option<&Path>) -> Result<(Keyring, Curve), Usage> {
     let path = file.map_or_else(|| paths::HERE.config(ROLE), Path::to_owned);
     let written: Config = config::load(&path, file.is_some())?;
-    keyring(&written, &|key, value, allowed| config::wrong(&path, key, value, allowed))
+    intake::keyring(ROLE, written.keys.as_deref(), written.curve, Origin::File(&path))
 }
 
 /// Reads the file that is named, or the default one if it is there; lets the command line have the last word.
@@ -122,8 +106,9 @@ pub fn keys(file: Option<&Path>) -> Result<(Keyring, Curve), Usage> {
 /// Where something is wrong: names file, key, value and what is allowed.
 pub fn load(arguments: &RunArguments) -> Result<Settings, Usage> {
     let (written, path) = read(&arguments.redis)?;
-    settings(&written, &path)?;
-    settings(&with(written, arguments), Path::new("(command line)"))
+    settings(&written, Origin::File(&path))?;
+    // What the file says is right; so it is what was typed that is not.
+    settings(&with(written, arguments), Origin::CommandLine)
 }
 
 /// The same for who only reads Redis.
@@ -166,58 +151,35 @@ fn with(written: Config, arguments: &RunArguments) -> Config {
     }
 }
 
-fn settings(config: &Config, path: &Path) -> Result<Settings, Usage> {
-    let mut endpoints = config.connect.clone();
-    if endpoints.is_empty() {
-        endpoints.push(DEFAULT_ENDPOINT.to_owned());
-    }
-    for endpoint in &endpoints {
-        transport::check_endpoint(endpoint).map_err(|e| config::wrong(path, "connect", endpoint, &e.to_string()))?;
-    }
-    let zone = |name: &String| ZoneName::new(name).map_err(|e| config::wrong(path, "zones", name, &e.to_string()));
-    let size = |key, text: &Option<String>| parse(path, key, text.as_deref(), units::bytes);
+fn settings(config: &Config, origin: Origin<'_>) -> Result<Settings, Usage> {
+    let Config { connect, zones, keys, curve, .. } = config;
+    let size = |key, text: &Option<String>| origin.read(key, text.as_deref(), units::bytes);
 
     let backlog = size("backlog", &config.backlog)?.unwrap_or(BACKLOG_BYTES);
     if backlog < BACKLOG_LEAST_BYTES {
         let least = format!("{} MiB or more", BACKLOG_LEAST_BYTES >> 20);
-        return Err(config::wrong(path, "backlog", format!("{backlog} bytes"), &least));
+        return Err(origin.wrong("backlog", format_args!("{backlog} bytes"), least));
     }
-    let (keys, curve) = keyring(config, &|key, value, allowed| config::wrong(path, key, value, allowed))?;
     Ok(Settings {
-        endpoints,
-        zones: config.zones.iter().map(zone).collect::<Result<_, _>>()?,
-        keys,
-        curve,
-        target: target(config, path)?,
-        style: style(config, path)?,
+        intake: Intake::new(ROLE, connect, zones, keys.as_deref(), *curve, origin)?,
+        target: target(config, origin)?,
+        style: style(config, origin)?,
         max_memory: size("max_memory", &config.max_memory)?,
         backlog,
         name: config.name.clone().unwrap_or_else(host_name),
-        log_format: parse(path, "log_format", config.log_format.as_deref(), str::parse)?.unwrap_or_default(),
+        log_format: origin.read("log_format", config.log_format.as_deref(), str::parse)?.unwrap_or_default(),
     })
 }
 
-fn keyring(config: &Config, wrong: &dyn Fn(&str, &str, &str) -> Usage) -> Result<(Keyring, Curve), Usage> {
-    let keys = config.keys.clone().unwrap_or_else(|| paths::HERE.keys(ROLE));
-    if !keys.is_absolute() {
-        return Err(wrong("keys", &keys.display().to_string(), "an absolute path"));
-    }
-    if config.curve == Curve::Off {
-        let allowed = "auto or required: a generator whose key is known is never spoken to in plain";
-        return Err(wrong("curve", "\"off\"", allowed));
-    }
-    Ok((Keyring::at(keys), config.curve))
-}
-
-fn style(config: &Config, path: &Path) -> Result<Style, Usage> {
+fn style(config: &Config, origin: Origin<'_>) -> Result<Style, Usage> {
     let prefix = config.prefix.clone().unwrap_or_else(|| DEFAULT_PREFIX.to_owned());
     if !Keys::is_prefix(&prefix) {
-        return Err(config::wrong(path, "prefix", format!("\"{prefix}\""), "letters, digits and - _ . :"));
+        return Err(origin.wrong("prefix", format_args!("\"{prefix}\""), "letters, digits and - _ . :"));
     }
-    let keep = parse(path, "keep", config.keep.as_deref(), units::duration)?.unwrap_or(KEEP);
+    let keep = origin.read("keep", config.keep.as_deref(), units::duration)?.unwrap_or(KEEP);
     if !(KEEP_LEAST..=KEEP_MOST).contains(&keep) {
         let allowed = format!("{}s to {}d", KEEP_LEAST.as_secs(), KEEP_MOST.as_secs() / 86_400);
-        return Err(config::wrong(path, "keep", format!("{keep:?}"), &allowed));
+        return Err(origin.wrong("keep", format_args!("{keep:?}"), allowed));
     }
     Ok(Style {
         keys: Keys::new(prefix),
@@ -227,42 +189,41 @@ fn style(config: &Config, path: &Path) -> Result<Style, Usage> {
     })
 }
 
-fn target(config: &Config, path: &Path) -> Result<Target, Usage> {
+fn target(config: &Config, origin: Origin<'_>) -> Result<Target, Usage> {
     let written = if config.redis.is_empty() { vec![DEFAULT_REDIS.to_owned()] } else { config.redis.clone() };
     let mut servers = Vec::new();
     for text in &written {
         // An address that is refused for holding a password is not shown.
-        servers.push(address(text).map_err(|why| config::wrong(path, "redis", "(an address)", &why))?);
+        servers.push(address(text).map_err(|why| origin.wrong("redis", "(an address)", why))?);
     }
     let topology = match (&config.sentinel, config.cluster) {
-        (Some(_), true) => return Err(config::wrong(path, "cluster", "true", "not together with `sentinel`")),
+        (Some(_), true) => return Err(origin.wrong("cluster", "true", "not together with `sentinel`")),
         (Some(name), false) => Topology::Sentinel(servers, name.clone()),
         (None, true) => Topology::Cluster(servers),
         (None, false) if servers.len() == 1 => Topology::Single(servers.remove(0)),
         (None, false) => {
             let allowed = "one address, or `cluster = true`, or the name of a master in `sentinel`";
-            return Err(config::wrong(path, "redis", format!("{} addresses", written.len()), allowed));
+            return Err(origin.wrong("redis", format_args!("{} addresses", written.len()), allowed));
         }
     };
-    let credentials = credentials(config, path)?;
-    Target::new(topology, credentials).map_err(|why| config::wrong(path, "redis", written.join(","), &why))
+    let credentials = credentials(config, origin)?;
+    Target::new(topology, credentials).map_err(|why| origin.wrong("redis", written.join(","), why))
 }
 
-fn credentials(config: &Config, path: &Path) -> Result<Credentials, Usage> {
+fn credentials(config: &Config, origin: Origin<'_>) -> Result<Credentials, Usage> {
     let secret_by = |read: fn(&Path) -> Result<Secret, String>, key: &str, file: &Option<PathBuf>| {
-        let read = |file: &PathBuf| read(file).map_err(|why| config::wrong(path, key, file.display(), &why));
+        let read = |file: &PathBuf| read(file).map_err(|why| origin.wrong(key, file.display(), why));
         file.as_ref().map(read).transpose()
     };
     let secret_of = |key: &str, file: &Option<PathBuf>| secret_by(secret::read, key, file);
     let pem = |key: &str, file: &Option<PathBuf>| {
-        let read =
-            |file: &PathBuf| std::fs::read(file).map_err(|e| config::wrong(path, key, file.display(), &e.to_string()));
+        let read = |file: &PathBuf| std::fs::read(file).map_err(|e| origin.wrong(key, file.display(), e));
         file.as_ref().map(read).transpose()
     };
     let client = match (pem("tls_cert", &config.tls_cert)?, secret_by(secret::read_all, "tls_key", &config.tls_key)?) {
         (Some(certificate), Some(key)) => Some((certificate, key)),
         (None, None) => None,
-        _ => return Err(config::wrong(path, "tls_cert", "alone", "`tls_cert` and `tls_key` go together")),
+        _ => return Err(origin.wrong("tls_cert", "alone", "`tls_cert` and `tls_key` go together")),
     };
     let environment = std::env::var(PASSWORD_VARIABLE).ok().filter(|p| !p.is_empty()).map(Secret::new);
     Ok(Credentials {
@@ -272,16 +233,6 @@ fn credentials(config: &Config, path: &Path) -> Result<Credentials, Usage> {
         ca: pem("tls_ca", &config.tls_ca)?,
         client,
     })
-}
-
-fn parse<T>(
-    path: &Path,
-    key: &str,
-    text: Option<&str>,
-    parse: impl Fn(&str) -> Result<T, String>,
-) -> Result<Option<T>, Usage> {
-    text.map(|text| parse(text).map_err(|allowed| config::wrong(path, key, format!("\"{text}\""), &allowed)))
-        .transpose()
 }
 
 fn host_name() -> String {
@@ -313,7 +264,6 @@ mod tests {
             ("cluster = true\nsentinel = \"m\"", ["cluster", "true", "sentinel"]),
             ("tls_cert = \"/nonexistent\"", ["tls_cert", "/nonexistent", "No such file"]),
             ("password_file = \"/nonexistent\"", ["password_file", "/nonexistent", "No such file"]),
-            ("curve = \"off\"", ["curve", "off", "auto or required"]),
             ("curve = \"on\"", ["line 1", "on", "`required`"]),
             ("keys = \"keys\"", ["keys", "keys", "an absolute path"]),
             ("colour = 1", ["line 1", "colour", "`prefix`"]),
@@ -321,6 +271,13 @@ mod tests {
             let wrong = load_text(text, 0o600, RunArguments::default()).unwrap_err().0;
             assert!(parts.iter().all(|part| wrong.contains(part)), "{text}: {wrong}");
         }
+    }
+
+    #[test]
+    fn a_mistake_on_the_command_line_names_the_option() {
+        let typed = RunArguments { backlog: Some("1MiB".into()), ..RunArguments::default() };
+        let wrong = load_text("", 0o644, typed).unwrap_err().0;
+        assert_eq!(wrong, "--backlog 1048576 bytes cannot be: 4 MiB or more");
     }
 
     #[test]

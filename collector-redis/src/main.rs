@@ -7,7 +7,7 @@ use zonescope_collector_redis::cli::{Cli, Command, NAME, ROLE};
 use zonescope_collector_redis::{commands, config};
 use zonescope_link::confine::{self, Need};
 use zonescope_link::keys::command::Owner;
-use zonescope_link::{exit, log};
+use zonescope_link::{exit, log, stdout};
 
 fn main() -> ExitCode {
     confine::begin();
@@ -22,8 +22,8 @@ fn execute(command: Command) -> anyhow::Result<()> {
         Command::Run(arguments) => {
             let settings = config::load(&arguments)?;
             if arguments.check_config {
-                settings.credentials()?;
-                return commands::say("the configuration is right");
+                settings.intake.options()?;
+                return Ok(stdout::say("the configuration is right")?);
             }
             log::init(settings.log_format, arguments.verbose);
             confine::give_up_all_but(Need::Nothing);

@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 
 use serde::Deserialize;
+use zonescope_link::config::{self, Origin};
 use zonescope_link::exit::Usage;
 use zonescope_link::keys::keyring::Curve;
-use zonescope_link::{DEFAULT_ENDPOINT, config, log, paths, transport};
+use zonescope_link::{DEFAULT_ENDPOINT, log, paths, transport};
 
 use crate::cli::{Common, ROLE, RunArguments, SourceArguments, Speed};
 use crate::dtrace::DtraceOptions;
@@ -55,9 +56,6 @@ pub struct Config {
     /// Not in the file: do everything but publish.
     #[serde(skip)]
     pub quiet: bool,
-    /// Not in the file: where it was read from.
-    #[serde(skip)]
-    pub path: PathBuf,
 }
 
 /// What concerns the source `linux`.
@@ -106,7 +104,6 @@ impl Default for Config {
             ring: RingConfig::default(),
             playing: PlayingOptions::default(),
             quiet: false,
-            path: PathBuf::new(),
         }
     }
 }
@@ -118,16 +115,13 @@ impl Config {
     /// Where it cannot be read or is wrong.
     pub fn load(common: &Common) -> Result<Self, Usage> {
         let path = common.config.clone().unwrap_or_else(|| paths::HERE.config(ROLE));
-        let mut read: Config = config::load(&path, common.config.is_some())?;
-        read.path = path;
-        read.check()?;
+        let read: Config = config::load(&path, common.config.is_some())?;
+        read.check(Origin::File(&path))?;
         Ok(read)
     }
 
-    fn check(&self) -> Result<(), Usage> {
-        let wrong = |key: &str, value: &dyn std::fmt::Display, allowed: &str| {
-            Err(config::wrong(&self.path, key, value, allowed))
-        };
+    fn check(&self, origin: Origin<'_>) -> Result<(), Usage> {
+        let wrong = |key: &str, value: &dyn std::fmt::Display, allowed: &str| Err(origin.wrong(key, value, allowed));
         if !INTERVALS_MS.contains(&self.interval_ms) {
             let allowed = format!("{} to {}", INTERVALS_MS.start(), INTERVALS_MS.end());
             return wrong("interval_ms", &self.interval_ms, &allowed);
@@ -184,8 +178,7 @@ impl Config {
             config.log_format.clone_from(format);
         }
         config.quiet = arguments.quiet;
-        config.path = PathBuf::from("(command line)");
-        config.check()?;
+        config.check(Origin::CommandLine)?;
         Ok(config)
     }
 
@@ -248,9 +241,9 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_value_names_the_key_and_what_is_allowed() {
+    fn a_mistake_on_the_command_line_names_the_option_and_what_is_allowed() {
         let arguments = RunArguments { interval_ms: Some(5), ..RunArguments::default() };
         let error = Config::default().with(&arguments).unwrap_err().0;
-        assert!(error.contains("interval_ms = 5") && error.contains("100 to 3600000"), "{error}");
+        assert_eq!(error, "--interval-ms 5 cannot be: 100 to 3600000");
     }
 }

@@ -96,7 +96,7 @@ impl Doors {
         let keyring = Keyring::at(&config.keys);
         let mut lists = Vec::new();
         let mut open = |name: Option<&str>, bind: &str, curve: Curve| {
-            let admission = keyring.admission(name, curve).map_err(|error| Usage(error.to_string()))?;
+            let admission = keyring.admission(name, curve)?;
             if matches!(admission, Admission::Open) && !is_loopback(bind) {
                 tracing::warn!(
                     "{bind} lets in whoever reaches it, and is read by who is on the way: `zonescope-generator keys --help` switches encryption on"

@@ -11,8 +11,7 @@ fn settings(keep: impl Fn(&'static str) -> &'static str) -> String {
     let text: Vec<&str> = include_str!("../../packaging/config/generator.toml").lines().map(keep).collect();
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), text.join("\n").replace("@ETC@", HERE.etc).replace("@VAR@", HERE.var)).unwrap();
-    let config = Config::load(&Common { config: Some(file.path().to_owned()) }).unwrap();
-    format!("{:#?}", Config { path: Config::default().path, ..config })
+    format!("{:#?}", Config::load(&Common { config: Some(file.path().to_owned()) }).unwrap())
 }
 
 fn uncommented(line: &'static str) -> &'static str {

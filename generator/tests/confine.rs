@@ -17,7 +17,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
-use zonescope_link::{Event, Subscriber, SubscriberOptions};
+use zonescope_link::{Endpoint, Event, Subscriber, SubscriberOptions};
 use zonescope_proto::v1;
 
 #[path = "support/group.rs"]
@@ -111,7 +111,7 @@ impl Generator {
     fn receive<T>(&self, what: &str, patience: Duration, mut found: impl FnMut(&v1::Frame) -> Option<T>) -> T {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let received = runtime.block_on(async {
-            let endpoints = vec![format!("tcp://127.0.0.1:{}", self.port)];
+            let endpoints = vec![Endpoint::plain(format!("tcp://127.0.0.1:{}", self.port))];
             let options = SubscriberOptions { endpoints, ..SubscriberOptions::default() };
             let mut subscriber = Subscriber::connect(options).await.unwrap();
             tokio::time::timeout(patience, async {

@@ -13,7 +13,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
-use zonescope_link::{Event, Subscriber, SubscriberOptions};
+use zonescope_link::{Endpoint, Event, Subscriber, SubscriberOptions};
 use zonescope_proto::Topic;
 
 const SOON: Duration = Duration::from_secs(60);
@@ -52,7 +52,7 @@ fn free_port() -> u16 {
 }
 
 async fn subscribe(port: u16, resume: HashMap<Topic, (u64, u64)>) -> Subscriber {
-    let endpoints = vec![format!("tcp://127.0.0.1:{port}")];
+    let endpoints = vec![Endpoint::plain(format!("tcp://127.0.0.1:{port}"))];
     Subscriber::connect(SubscriberOptions { endpoints, resume, ..SubscriberOptions::default() }).await.unwrap()
 }
 

@@ -1,5 +1,6 @@
 //! Configuration files: TOML. A mistake names the file, the line, the key, the value and what would be right.
 
+use std::fmt::Display;
 use std::path::Path;
 
 use serde::de::DeserializeOwned;
@@ -30,9 +31,42 @@ fn described(text: &str, error: &toml::de::Error) -> String {
     error.to_string().trim_end().to_owned()
 }
 
-/// A value that cannot be: says so as the file does.
-pub fn wrong(path: &Path, key: &str, value: impl std::fmt::Display, allowed: &str) -> Usage {
-    Usage(format!("the configuration {} is wrong: {key} = {value}: {allowed}", path.display()))
+/// Where a value was written. Who made a mistake there is told so in the words of that place.
+#[derive(Debug, Clone, Copy)]
+pub enum Origin<'a> {
+    /// In this file.
+    File(&'a Path),
+    /// On the command line, by the option that is called as the key is.
+    CommandLine,
+}
+
+impl Origin<'_> {
+    /// Says that the value of a key cannot be, and what is allowed.
+    pub fn wrong(self, key: &str, value: impl Display, allowed: impl Display) -> Usage {
+        match self {
+            Origin::File(path) => {
+                Usage(format!("the configuration {} is wrong: {key} = {value}: {allowed}", path.display()))
+            }
+            Origin::CommandLine => {
+                // A list in the file; an option may be given more than once.
+                let option = if key == "zones" { "zone".to_owned() } else { key.replace('_', "-") };
+                Usage(format!("--{option} {value} cannot be: {allowed}"))
+            }
+        }
+    }
+
+    /// Reads the value of a key, where there is one.
+    ///
+    /// # Errors
+    /// Where it cannot be, as `parse` says.
+    pub fn read<T>(
+        self,
+        key: &str,
+        text: Option<&str>,
+        parse: impl Fn(&str) -> Result<T, String>,
+    ) -> Result<Option<T>, Usage> {
+        text.map(|text| parse(text).map_err(|allowed| self.wrong(key, format_args!("\"{text}\""), allowed))).transpose()
+    }
 }
 
 #[cfg(test)]
@@ -68,6 +102,16 @@ mod tests {
             let told = load_text(text).unwrap_err().0;
             assert!(told.contains("line 2") && !told.contains("hunter2"), "{told}");
         }
+    }
+
+    #[test]
+    fn a_value_that_cannot_be_is_told_in_the_words_of_where_it_was_written() {
+        let said = |origin: Origin<'_>| origin.read("max_memory", Some("1 heap"), crate::units::bytes).unwrap_err().0;
+        let file = said(Origin::File(Path::new("/etc/z.toml")));
+        assert!(file.starts_with("the configuration /etc/z.toml is wrong: max_memory = \"1 heap\": "), "{file}");
+        let typed = said(Origin::CommandLine);
+        assert!(typed.starts_with("--max-memory \"1 heap\" cannot be: "), "{typed}");
+        assert_eq!(Origin::CommandLine.wrong("zones", "a/b", "no").0, "--zone a/b cannot be: no");
     }
 
     #[test]

@@ -33,6 +33,7 @@ pub mod confine;
 pub mod doctor;
 pub mod exit;
 pub mod format;
+pub mod intake;
 pub mod keys;
 pub mod log;
 pub mod notify;
@@ -44,6 +45,7 @@ pub mod ring;
 pub mod scope;
 pub mod shutdown;
 pub mod spool;
+pub mod stdout;
 pub mod subscribe;
 pub mod tally;
 pub mod top;
@@ -54,6 +56,7 @@ pub use order::{Gap, Reason};
 pub use publish::{Identity, Publisher, RecoveryOptions, ScopedOptions};
 pub use scope::Scope;
 pub use subscribe::{Counters, Event, Received, Subscriber, SubscriberOptions};
+pub use transport::Endpoint;
 
 /// Where a generator publishes unless told otherwise: nobody outside is let in.
 pub const DEFAULT_ENDPOINT: &str = "tcp://127.0.0.1:7211";

@@ -11,7 +11,7 @@
 //!
 //! What host frames tell everybody: id and name of the host, when its generators were started, and how long a tick is. And
 //! the numbers of a zone that is new begin above those of all topics that were forgotten
-//! ([`publish`](crate::publish)): who sees a zone begin at 5,000 learns that there was another one for as long.
+//! ([`Sealer`](crate::publish::Sealer)): who sees a zone begin at 5,000 learns that there was another one for as long.
 
 use bytes::Bytes;
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};

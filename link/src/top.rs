@@ -5,12 +5,18 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::io::{self, IsTerminal, Write as _};
 
 use zonescope_proto::resource::{Resource, Tracker, Usage};
 use zonescope_proto::v1;
 
+use crate::stdout::unless_nobody_reads;
+
 /// Zones that have been silent for so long leave the table, ns.
 const FORGET_AFTER_NS: u64 = 10_000_000_000;
+
+/// To the upper left, and everything below gone.
+const CLEAR: &str = "\x1b[H\x1b[J";
 
 /// What the table knows of one zone.
 #[derive(Debug, Clone)]
@@ -58,6 +64,19 @@ impl Top {
     /// The time of the newest frame, ns since 1970 UTC.
     pub fn latest_ns(&self) -> u64 {
         self.latest_ns
+    }
+
+    /// Prints it to standard output: on a terminal in place, else one table after another. False where nobody reads any more.
+    ///
+    /// # Errors
+    /// Where it cannot be written.
+    pub fn print(&self, rows: usize) -> io::Result<bool> {
+        let mut out = io::stdout().lock();
+        let terminal = out.is_terminal();
+        let clear = if terminal { CLEAR } else { "" };
+        let written = write!(out, "{clear}{}", self.render(rows, terminal)).and_then(|()| out.flush());
+        let read = written.is_ok();
+        unless_nobody_reads(written).map(|()| read)
     }
 
     /// Draws at most `rows` zones, whoever hurts most first. The column of hosts is there where there are several.

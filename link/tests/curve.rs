@@ -19,7 +19,7 @@ use zonescope_link::clock::SystemClock;
 use zonescope_link::doctor::{Verdict, peers};
 use zonescope_link::keys::{Authorised, Pair, PublicKey};
 use zonescope_link::transport::{Admission, Counter, Credentials, Inquiry, Publication, Subscription};
-use zonescope_link::{Event, Identity, Publisher, RecoveryOptions, Subscriber, SubscriberOptions};
+use zonescope_link::{Endpoint, Event, Identity, Publisher, RecoveryOptions, Subscriber, SubscriberOptions};
 use zonescope_proto::{Topic, v1};
 
 const ANY: &str = "tcp://127.0.0.1:0";
@@ -210,19 +210,14 @@ async fn a_subscriber_recovers_through_curve_what_it_missed_and_the_doctor_sees_
     let keys = Keys::new();
     let mut publisher = Publisher::bind(ANY, keys.admission(), identity()).await.unwrap();
     publisher.recover(recovery(), Arc::new(SystemClock)).await.unwrap();
-    let endpoint = publisher.endpoint().to_owned();
     // Before anybody subscribes: what these were can only be asked for.
     for time in 1..=20 {
         publisher.publish(zone("web1"), &mut v1::Frame::default(), time, 1000).await.unwrap();
     }
-    let credentials = HashMap::from([(endpoint.clone(), keys.credentials(&keys.known, keys.server.public()))]);
+    let credentials = keys.credentials(&keys.known, keys.server.public());
+    let endpoint = Endpoint { address: publisher.endpoint().to_owned(), credentials };
     let resume = HashMap::from([(Topic::parse(b"web1/h1").unwrap(), (7, 1))]);
-    let options = SubscriberOptions {
-        endpoints: vec![endpoint.clone()],
-        credentials: credentials.clone(),
-        resume,
-        ..SubscriberOptions::default()
-    };
+    let options = SubscriberOptions { endpoints: vec![endpoint.clone()], resume, ..SubscriberOptions::default() };
     let mut subscriber = Subscriber::connect(options).await.unwrap();
     let publishing = tokio::spawn(async move {
         for time in 21.. {
@@ -242,9 +237,9 @@ async fn a_subscriber_recovers_through_curve_what_it_missed_and_the_doctor_sees_
     assert_eq!(sequences, (2..=31).collect::<Vec<_>>());
     assert!(subscriber.counters().recovered >= 19);
 
-    let found = peers(std::slice::from_ref(&endpoint), &credentials, SOON, &SystemClock).await;
+    let found = peers(std::slice::from_ref(&endpoint), SOON, &SystemClock).await;
     assert!(found[0].found.contains("host alpha") && found[1].verdict == Verdict::Ok, "{found:?}");
-    let found = peers(&[endpoint], &HashMap::new(), Duration::from_secs(1), &SystemClock).await;
+    let found = peers(&[Endpoint::plain(endpoint.address)], Duration::from_secs(1), &SystemClock).await;
     assert!(found.len() == 1 && !found[0].found.contains("alpha"), "{found:?}");
     publishing.abort();
 }

@@ -2,7 +2,6 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::collections::HashMap;
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +9,7 @@ use std::time::Duration;
 use zonescope_link::clock::{Clock, SystemClock};
 use zonescope_link::doctor::{Finding, Verdict, listen, peers};
 use zonescope_link::transport::{Admission, Credentials};
-use zonescope_link::{Identity, Publisher, RecoveryOptions};
+use zonescope_link::{Endpoint, Identity, Publisher, RecoveryOptions};
 use zonescope_proto::v1;
 
 const SOON: Duration = Duration::from_secs(10);
@@ -47,7 +46,7 @@ async fn generator(recovery: bool, wrong_by_ns: u64) -> String {
 }
 
 async fn look(endpoint: &str) -> Vec<Finding> {
-    peers(&[endpoint.to_owned()], &HashMap::new(), SOON, &SystemClock).await
+    peers(&[Endpoint::plain(endpoint)], SOON, &SystemClock).await
 }
 
 #[tokio::test(flavor = "multi_thread")]

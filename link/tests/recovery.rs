@@ -15,7 +15,7 @@ use zonescope_link::recover::{Bounds, Kept};
 use zonescope_link::ring::{self, Ring};
 use zonescope_link::scope::Scope;
 use zonescope_link::transport::{Admission, Credentials, Inquiry, Publication, address_and_port};
-use zonescope_link::{Event, Identity, Publisher, RecoveryOptions, Subscriber, SubscriberOptions};
+use zonescope_link::{Endpoint, Event, Identity, Publisher, RecoveryOptions, Subscriber, SubscriberOptions};
 use zonescope_proto::{FORMAT_VERSION, Message, v1};
 
 const ANY: &str = "tcp://127.0.0.1:0";
@@ -30,7 +30,7 @@ fn zone(name: &str) -> v1::Zone {
 }
 
 async fn subscribe(endpoint: &str) -> Subscriber {
-    let endpoints = vec![endpoint.to_owned()];
+    let endpoints = vec![Endpoint::plain(endpoint)];
     Subscriber::connect(SubscriberOptions { endpoints, ..SubscriberOptions::default() }).await.unwrap()
 }
 

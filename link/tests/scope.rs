@@ -15,7 +15,8 @@ use zonescope_link::recover::Bounds;
 use zonescope_link::spool::Spool;
 use zonescope_link::transport::{Admission, Credentials, Inquiry, Subscription};
 use zonescope_link::{
-    Event, Identity, Publisher, RecoveryOptions, Scope, ScopedOptions, Subscriber, SubscriberOptions, ring, spool,
+    Endpoint, Event, Identity, Publisher, RecoveryOptions, Scope, ScopedOptions, Subscriber, SubscriberOptions, ring,
+    spool,
 };
 use zonescope_proto::recovery::{OPEN, decode_reply};
 use zonescope_proto::v1::Absence;
@@ -109,8 +110,7 @@ async fn complete_and_nothing_else(admission: Admission, credentials: Credential
     let mut host = Host::start(7, None, admission).await;
     let (endpoint, _) = host.tenant();
     let options = |resume| SubscriberOptions {
-        endpoints: vec![endpoint.clone()],
-        credentials: HashMap::from([(endpoint.clone(), credentials.clone())]),
+        endpoints: vec![Endpoint { address: endpoint.clone(), credentials: credentials.clone() }],
         resume,
         ..SubscriberOptions::default()
     };

@@ -7,8 +7,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use zonescope_link::publish::Sealer;
 use zonescope_link::transport::{Admission, Credentials, Publication, Subscription};
-use zonescope_link::{Identity, Publisher, Received, Subscriber, SubscriberOptions};
-use zonescope_proto::{ZoneName, v1};
+use zonescope_link::{Endpoint, Identity, Publisher, Received, Subscriber, SubscriberOptions};
+use zonescope_proto::{Topic, ZoneName, v1};
 
 const SOON: Duration = Duration::from_secs(20);
 
@@ -22,9 +22,8 @@ fn zone(name: &str) -> v1::Zone {
 
 async fn subscribe(endpoint: &str, zones: &[&str]) -> Subscriber {
     let zones = zones.iter().map(|z| ZoneName::new(*z).unwrap()).collect();
-    Subscriber::connect(SubscriberOptions { endpoints: vec![endpoint.to_owned()], zones, ..Default::default() })
-        .await
-        .unwrap()
+    let endpoints = vec![Endpoint::plain(endpoint)];
+    Subscriber::connect(SubscriberOptions { endpoints, zones, ..Default::default() }).await.unwrap()
 }
 
 async fn next(subscriber: &mut Subscriber) -> Received {
@@ -130,18 +129,23 @@ impl Raw {
     }
 }
 
-#[tokio::test]
-async fn bad_frames_are_counted_and_disturb_nothing_else() {
+/// A publisher of whatever messages, whom a subscriber hears already.
+async fn heard() -> (Raw, Sealer, Subscriber) {
     let mut raw = Raw(Publication::bind("tcp://127.0.0.1:0", &Admission::Open).await.unwrap());
     let mut subscriber = subscribe(raw.0.endpoint(), &[]).await;
     let mut sealer = Sealer::new(identity(7));
-    for time in 1.. {
-        let (topic, body) = sealer.seal(Some(zone("warm")), &mut v1::Frame::default(), time, 1000).unwrap();
+    loop {
+        let (topic, body) = sealer.seal(Some(zone("warm")), &mut v1::Frame::default(), 1, 1000).unwrap();
         raw.send(&topic, &body).await;
         if tokio::time::timeout(Duration::from_millis(50), subscriber.recv()).await.is_ok() {
-            break;
+            return (raw, sealer, subscriber);
         }
     }
+}
+
+#[tokio::test]
+async fn bad_frames_are_counted_and_disturb_nothing_else() {
+    let (mut raw, mut sealer, mut subscriber) = heard().await;
     let (topic, body) = sealer.seal(Some(zone("web1")), &mut v1::Frame::default(), 1, 1000).unwrap();
     raw.send(&topic, b"noise").await;
     raw.send(&topic, &body[..body.len() - 1]).await;
@@ -166,16 +170,7 @@ async fn bad_frames_are_counted_and_disturb_nothing_else() {
 
 #[tokio::test]
 async fn missing_frames_are_counted_the_last_one_included_and_doubles_are_left_out() {
-    let mut raw = Raw(Publication::bind("tcp://127.0.0.1:0", &Admission::Open).await.unwrap());
-    let mut subscriber = subscribe(raw.0.endpoint(), &[]).await;
-    let mut sealer = Sealer::new(identity(7));
-    for time in 1.. {
-        let (topic, body) = sealer.seal(Some(zone("warm")), &mut v1::Frame::default(), time, 1000).unwrap();
-        raw.send(&topic, &body).await;
-        if tokio::time::timeout(Duration::from_millis(50), subscriber.recv()).await.is_ok() {
-            break;
-        }
-    }
+    let (mut raw, mut sealer, mut subscriber) = heard().await;
     let before = subscriber.counters();
     for time in 1..=6 {
         let (topic, body) = sealer.seal(Some(zone("web1")), &mut v1::Frame::default(), time, 1000).unwrap();
@@ -198,8 +193,20 @@ async fn missing_frames_are_counted_the_last_one_included_and_doubles_are_left_o
 }
 
 #[tokio::test]
+async fn a_subscriber_goes_on_only_where_its_zones_were_left() {
+    let position = |topic: &str| (Topic::parse(topic.as_bytes()).unwrap(), (7, 3));
+    let options = SubscriberOptions {
+        zones: vec![ZoneName::new("web1").unwrap()],
+        resume: ["/h1", "web1/h1", "web10/h1"].map(position).into(),
+        ..Default::default()
+    };
+    let subscriber = Subscriber::connect(options).await.unwrap();
+    assert_eq!(subscriber.positions(), ["/h1", "web1/h1"].map(position).into());
+}
+
+#[tokio::test]
 async fn what_is_no_endpoint_is_refused_with_an_example() {
-    let options = SubscriberOptions { endpoints: vec!["localhost:7211".into()], ..Default::default() };
+    let options = SubscriberOptions { endpoints: vec![Endpoint::plain("localhost:7211")], ..Default::default() };
     let error = Subscriber::connect(options).await.unwrap_err().to_string();
     assert!(error.contains("localhost:7211") && error.contains("tcp://ADDRESS:PORT"), "{error}");
 }

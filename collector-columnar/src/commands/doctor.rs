@@ -25,9 +25,9 @@ pub fn doctor(arguments: &DoctorArguments) -> anyhow::Result<()> {
     let settings = config::load(&RunArguments { config, root, connect, ..RunArguments::default() })?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let mut findings = vec![doctor::clock(&SystemClock)];
-    let (keys, credentials) = doctor::keys::known(&settings.keys, &settings.endpoints, settings.curve);
+    let (keys, endpoints) = doctor::keys::known(&settings.intake);
     findings.extend(keys);
-    findings.extend(runtime.block_on(doctor::peers(&settings.endpoints, &credentials, PATIENCE, &SystemClock)));
+    findings.extend(runtime.block_on(doctor::peers(&endpoints, PATIENCE, &SystemClock)));
     let least = settings.store.memory_bytes as u64 * ROOM_FLUSHES;
     findings.push(doctor::writable(&settings.root));
     findings.push(doctor::room(&settings.root, least, "should have"));

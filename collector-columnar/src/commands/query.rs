@@ -6,8 +6,9 @@ use std::time::Instant;
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::SchemaRef;
 use zonescope_link::clock::{Clock, SystemClock};
+use zonescope_link::stdout::unless_nobody_reads;
 
-use super::{runtime, stdout, threads, unless_nobody_reads};
+use super::{runtime, stdout, threads};
 use crate::cli::QueryArguments;
 use crate::config;
 use crate::query::output::{Format, Output};

@@ -1,16 +1,12 @@
 //! `run`: from the socket into the store, until told to end.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use zonescope_link::clock::{Clock, SystemClock};
-use zonescope_link::exit::Usage;
 use zonescope_link::notify::Notify;
 use zonescope_link::shutdown::{Reload, Shutdown};
-use zonescope_link::transport::Credentials;
-use zonescope_link::{LinkError, Subscriber, SubscriberOptions};
-use zonescope_proto::Topic;
+use zonescope_link::{Subscriber, SubscriberOptions};
 
 use crate::cli::RunArguments;
 use crate::config::{self, Settings};
@@ -26,8 +22,8 @@ const ROOM_EVERY: Duration = Duration::from_secs(2);
 ///
 /// # Errors
 /// Where the root is in use or cannot be written, or an endpoint is none.
-pub fn run(arguments: &RunArguments, settings: Settings) -> anyhow::Result<()> {
-    let credentials = settings.credentials()?;
+pub fn run(arguments: &RunArguments, settings: &Settings) -> anyhow::Result<()> {
+    let mut options = settings.intake.options()?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let place = Place::new(settings.root.clone(), Arc::new(RealFs));
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
@@ -36,11 +32,11 @@ pub fn run(arguments: &RunArguments, settings: Settings) -> anyhow::Result<()> {
     let opened = runtime.block_on(open(&place, settings.store, clock.as_ref(), &shutdown, &notify))?;
     let Some(store) = opened else { return Ok(()) };
     // What came while nobody listened is asked for.
-    let stored = store.positions();
+    options.resume = store.positions();
     let (inbox, ingest) = Ingest::start(store, Arc::clone(&clock))?;
     let housekeeper = Housekeeper::start(place, settings.retention, clock)?;
 
-    let received = runtime.block_on(receive(arguments, settings, credentials, stored, inbox, &shutdown, notify));
+    let received = runtime.block_on(receive(arguments, settings, options, inbox, &shutdown, notify));
     // The inbox is gone: the store writes what it has, and ends.
     let stored = ingest.join()?;
     drop(housekeeper);
@@ -85,18 +81,19 @@ async fn open(
 
 async fn receive(
     arguments: &RunArguments,
-    settings: Settings,
-    credentials: HashMap<String, Credentials>,
-    mut positions: HashMap<Topic, (u64, u64)>,
+    settings: &Settings,
+    options: SubscriberOptions,
     inbox: Inbox,
     shutdown: &Shutdown,
     mut notify: Notify,
 ) -> anyhow::Result<()> {
     let mut reload = Reload::install()?;
-    let mut subscriber = subscribe(&settings, credentials, positions.clone()).await?;
+    let mut positions = options.resume.clone();
+    let endpoints = options.addresses();
+    let mut subscriber = Subscriber::connect(options).await?;
     notify.ready();
     tracing::info!(
-        endpoints = settings.endpoints.join(","), root = %settings.root.display(),
+        endpoints, root = %settings.root.display(),
         memory_mib = settings.store.memory_bytes >> 20, flush_seconds = settings.store.flush_every.as_secs(), "receiving"
     );
     loop {
@@ -111,12 +108,13 @@ async fn receive(
                     break;
                 }
             }
-            () = reload.requested() => match read_again(arguments) {
-                Ok((settings, credentials)) => {
+            () = reload.requested() => match config::load(arguments).and_then(|settings| settings.intake.options()) {
+                Ok(options) => {
                     // Zones that are not taken for a while go on where they were left.
                     positions.extend(subscriber.positions());
-                    subscriber = subscribe(&settings, credentials, positions.clone()).await?;
-                    tracing::info!(endpoints = settings.endpoints.join(","), "the configuration was read again; all but `connect`, `zones` and keys waits for a restart");
+                    let (endpoints, resume) = (options.addresses(), positions.clone());
+                    subscriber = Subscriber::connect(SubscriberOptions { resume, ..options }).await?;
+                    tracing::info!(endpoints, "the configuration was read again; all but `connect`, `zones` and keys waits for a restart");
                 }
                 Err(wrong) => tracing::error!("{wrong}: everything goes on as before"),
             },
@@ -137,24 +135,4 @@ async fn receive(
         "received"
     );
     Ok(())
-}
-
-fn read_again(arguments: &RunArguments) -> Result<(Settings, HashMap<String, Credentials>), Usage> {
-    let settings = config::load(arguments)?;
-    let credentials = settings.credentials()?;
-    Ok((settings, credentials))
-}
-
-/// Goes on where `resume` says, as far as the zones are wanted.
-async fn subscribe(
-    settings: &Settings,
-    credentials: HashMap<String, Credentials>,
-    mut resume: HashMap<Topic, (u64, u64)>,
-) -> Result<Subscriber, LinkError> {
-    let (endpoints, zones) = (settings.endpoints.clone(), settings.zones.clone());
-    resume.retain(|topic, _| {
-        zones.is_empty() || topic.zone.is_empty() || zones.iter().any(|zone| zone.as_str() == topic.zone)
-    });
-    Subscriber::connect(SubscriberOptions { endpoints, credentials, zones, resume, ..SubscriberOptions::default() })
-        .await
 }

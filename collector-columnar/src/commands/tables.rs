@@ -10,8 +10,9 @@ use datafusion::arrow::datatypes::{DataType, Schema};
 use parquet::arrow::arrow_reader::ArrowReaderMetadata;
 use parquet::file::statistics::Statistics;
 use terminal_size::terminal_size_of;
+use zonescope_link::stdout::{say, unless_nobody_reads};
 
-use super::{say, stdout, unless_nobody_reads};
+use super::stdout;
 use crate::cli::TablesArguments;
 use crate::config;
 use crate::query::catalog::{Catalog, Relation};

@@ -1,6 +1,5 @@
 //! `top`: who hurts most, live, straight from the generators.
 
-use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 
 use zonescope_link::exit::Usage;
@@ -8,14 +7,11 @@ use zonescope_link::shutdown::Shutdown;
 use zonescope_link::top::Top;
 use zonescope_link::{Subscriber, SubscriberOptions};
 
-use super::unless_nobody_reads;
 use crate::cli::TopArguments;
 use crate::config;
 
 /// How often the table is drawn.
 const EVERY: Duration = Duration::from_secs(1);
-/// To the upper left, and everything below gone.
-const CLEAR: &str = "\x1b[H\x1b[J";
 
 /// Shows a table each second, until told to end.
 ///
@@ -27,10 +23,9 @@ pub fn top(arguments: &TopArguments) -> anyhow::Result<()> {
 
 async fn watch(arguments: &TopArguments) -> anyhow::Result<()> {
     let shutdown = Shutdown::install()?;
-    let endpoints = arguments.connect.clone();
-    let (keys, curve) = config::keys(arguments.config.as_deref())?;
-    let credentials = keys.credentials(&endpoints, curve).map_err(|error| Usage(error.to_string()))?;
-    let options = SubscriberOptions { endpoints, credentials, ..SubscriberOptions::default() };
+    let (keyring, curve) = config::keys(arguments.config.as_deref())?;
+    let endpoints = keyring.endpoints(&arguments.connect, curve).map_err(Usage::from)?;
+    let options = SubscriberOptions { endpoints, ..SubscriberOptions::default() };
     let mut subscriber = Subscriber::connect(options).await?;
     let end = async {
         match arguments.seconds {
@@ -44,19 +39,9 @@ async fn watch(arguments: &TopArguments) -> anyhow::Result<()> {
     loop {
         tokio::select! {
             received = subscriber.recv() => top.observe(received.frame),
-            _ = draw.tick() => if !top.is_empty() && !print(&top, arguments.rows)? { return Ok(()) },
+            _ = draw.tick() => if !top.is_empty() && !top.print(arguments.rows)? { return Ok(()) },
             () = &mut end => return Ok(()),
             () = shutdown.requested() => return Ok(()),
         }
     }
-}
-
-/// On a terminal in place, else one table after another. False where nobody reads any more.
-fn print(top: &Top, rows: usize) -> io::Result<bool> {
-    let terminal = io::stdout().is_terminal();
-    let clear = if terminal { CLEAR } else { "" };
-    let mut out = io::stdout().lock();
-    let written = write!(out, "{clear}{}", top.render(rows, terminal)).and_then(|()| out.flush());
-    let read = written.is_ok();
-    unless_nobody_reads(written).map(|()| read)
 }

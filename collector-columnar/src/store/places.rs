@@ -74,3 +74,53 @@ pub fn ranks(hosts: &dyn Array, zones: &dyn Array) -> Vec<u64> {
     }
     ranks
 }
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::AsArray;
+    use arrow::datatypes::UInt64Type;
+
+    use super::*;
+
+    #[test]
+    fn a_place_is_written_down_once_and_costs_nothing_when_it_comes_again() {
+        let mut places = Places::default();
+        assert_eq!(places.number("h1", "web1", 7), (0, PLACE_BYTES + 2 * "h1/web1".len()));
+        assert_eq!(places.number("h1", "", 0), (1, PLACE_BYTES + 2 * "h1/".len()));
+        assert_eq!((places.number("h1", "web1", 7), places.number("h1", "", 0)), ((0, 0), (1, 0)));
+    }
+
+    #[test]
+    fn host_zone_and_the_zones_number_each_tell_places_apart() {
+        let mut places = Places::default();
+        let different = [("h1", "web1", 7), ("h2", "web1", 7), ("h1", "web2", 7), ("h1", "web1", 8), ("h1w", "eb1", 7)];
+        let numbers: Vec<u32> = different.iter().map(|(host, zone, id)| places.number(host, zone, *id).0).collect();
+        assert_eq!(numbers, [0, 1, 2, 3, 4]);
+    }
+
+    #[test]
+    fn columns_say_of_each_row_where_it_is_of() {
+        let mut places = Places::default();
+        let web = places.number("h1", "web1", 7).0;
+        let host = places.number("h1", "", 0).0;
+        let rebooted = places.number("h1", "web1", 8).0;
+        let [hosts, zones, ids] = places.columns(vec![rebooted, host, web, web]).unwrap();
+        let texts = |column: &ArrayRef| -> Vec<String> {
+            let dictionary = column.as_dictionary::<UInt32Type>().downcast_dict::<StringArray>().unwrap();
+            dictionary.into_iter().map(|name| name.unwrap().to_owned()).collect()
+        };
+        assert_eq!(texts(&hosts), ["h1"; 4]);
+        assert_eq!(texts(&zones), ["web1", "", "web1", "web1"]);
+        assert_eq!(ids.as_primitive::<UInt64Type>().values(), &[8, 0, 7, 7]);
+        assert!(places.columns(vec![3]).is_err(), "there are three");
+    }
+
+    #[test]
+    fn ranks_are_in_the_order_of_hosts_then_zones_and_equal_names_share_one() {
+        let hosts = StringArray::from(vec!["h2", "h1", "h1", "h1", "h1"]);
+        let zones = StringArray::from(vec!["a", "web1", "db", "web1", ""]);
+        assert_eq!(ranks(&hosts, &zones), [3, 2, 1, 2, 0]);
+        let none = StringArray::from(Vec::<&str>::new());
+        assert!(ranks(&none, &none).is_empty());
+    }
+}

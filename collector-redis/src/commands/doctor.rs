@@ -25,9 +25,9 @@ pub fn doctor(arguments: &DoctorArguments) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let findings = runtime.block_on(async {
         let mut findings = vec![doctor::clock(&SystemClock)];
-        let (keys, credentials) = doctor::keys::known(&settings.keys, &settings.endpoints, settings.curve);
+        let (keys, endpoints) = doctor::keys::known(&settings.intake);
         findings.extend(keys);
-        findings.extend(doctor::peers(&settings.endpoints, &credentials, PATIENCE, &SystemClock).await);
+        findings.extend(doctor::peers(&endpoints, PATIENCE, &SystemClock).await);
         findings.extend(redis_at(&settings).await);
         findings
     });

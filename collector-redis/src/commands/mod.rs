@@ -7,24 +7,9 @@ pub mod top;
 use std::io::{self, Write};
 
 use clap_complete::Shell;
+use zonescope_link::stdout::unless_nobody_reads;
 
 use crate::cli;
-
-/// Whoever reads our output may stop: `| head` is no failure.
-fn unless_nobody_reads(result: io::Result<()>) -> io::Result<()> {
-    match result {
-        Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        other => other,
-    }
-}
-
-/// Prints a sentence.
-///
-/// # Errors
-/// Where it cannot be written.
-pub fn say(text: &str) -> anyhow::Result<()> {
-    Ok(unless_nobody_reads(writeln!(io::stdout(), "{text}"))?)
-}
 
 /// Prints completions.
 ///

@@ -1,15 +1,11 @@
 //! `run`: from the socket into Redis, until told to end.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use zonescope_link::clock::{Clock, SystemClock};
-use zonescope_link::exit::Usage;
 use zonescope_link::notify::Notify;
 use zonescope_link::shutdown::{Reload, Shutdown};
-use zonescope_link::transport::Credentials;
-use zonescope_link::{LinkError, Subscriber, SubscriberOptions};
-use zonescope_proto::Topic;
+use zonescope_link::{Subscriber, SubscriberOptions};
 
 use crate::cli::RunArguments;
 use crate::config::{self, Settings};
@@ -22,7 +18,7 @@ use crate::writer::{Options, Writer};
 /// # Errors
 /// Where an endpoint is none.
 pub fn run(arguments: &RunArguments, settings: Settings) -> anyhow::Result<()> {
-    let credentials = settings.credentials()?;
+    let mut options = settings.intake.options()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(async {
         let shutdown = Shutdown::install()?;
@@ -31,14 +27,14 @@ pub fn run(arguments: &RunArguments, settings: Settings) -> anyhow::Result<()> {
         notify.ready();
         let clock = Arc::new(SystemClock);
         let inbox = Arc::new(Inbox::new(settings.backlog, clock.clone()));
-        let resume = tokio::select! {
+        options.resume = tokio::select! {
             resume = notify.during(resume::positions(&settings.target, &settings.style.keys, clock.now_ns() / 1_000_000)) => resume,
             () = shutdown.requested() => return Ok(()),
         };
-        let topics_known = resume.len();
-        let subscriber = subscribe(&settings, credentials, resume).await?;
+        let (endpoints, topics_known) = (options.addresses(), options.resume.len());
+        let subscriber = Subscriber::connect(options).await?;
         tracing::info!(
-            endpoints = settings.endpoints.join(","),
+            endpoints,
             redis = settings.target.describe(),
             topics_known,
             backlog_mib = settings.backlog >> 20,
@@ -75,10 +71,11 @@ async fn receive(
                 inbox.put(event);
                 inbox.count(subscriber.counters());
             }
-            () = reload.requested() => match read_again(arguments) {
-                Ok((settings, credentials)) => {
-                    subscriber = subscribe(&settings, credentials, subscriber.positions()).await?;
-                    tracing::info!(endpoints = settings.endpoints.join(","), "the configuration was read again; all but `connect`, `zones` and keys waits for a restart");
+            () = reload.requested() => match config::load(arguments).and_then(|settings| settings.intake.options()) {
+                Ok(options) => {
+                    let (endpoints, resume) = (options.addresses(), subscriber.positions());
+                    subscriber = Subscriber::connect(SubscriberOptions { resume, ..options }).await?;
+                    tracing::info!(endpoints, "the configuration was read again; all but `connect`, `zones` and keys waits for a restart");
                 }
                 Err(wrong) => tracing::error!("{wrong}: everything goes on as before"),
             },
@@ -97,24 +94,4 @@ async fn receive(
         "received"
     );
     Ok(())
-}
-
-fn read_again(arguments: &RunArguments) -> Result<(Settings, HashMap<String, Credentials>), Usage> {
-    let settings = config::load(arguments)?;
-    let credentials = settings.credentials()?;
-    Ok((settings, credentials))
-}
-
-/// Goes on where `resume` says, as far as the zones are wanted.
-async fn subscribe(
-    settings: &Settings,
-    credentials: HashMap<String, Credentials>,
-    mut resume: HashMap<Topic, (u64, u64)>,
-) -> Result<Subscriber, LinkError> {
-    let (endpoints, zones) = (settings.endpoints.clone(), settings.zones.clone());
-    resume.retain(|topic, _| {
-        zones.is_empty() || topic.zone.is_empty() || zones.iter().any(|zone| zone.as_str() == topic.zone)
-    });
-    Subscriber::connect(SubscriberOptions { endpoints, credentials, zones, resume, ..SubscriberOptions::default() })
-        .await
 }

@@ -1,7 +1,6 @@
 //! `top`: who hurts most, live, as Redis has it.
 
 use std::collections::HashMap;
-use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -11,7 +10,6 @@ use zonescope_link::shutdown::Shutdown;
 use zonescope_link::top::Top;
 use zonescope_proto::resource::Resource;
 
-use super::unless_nobody_reads;
 use crate::cli::TopArguments;
 use crate::config;
 use crate::connect::{Connection, between_attempts};
@@ -25,8 +23,6 @@ const EVERY: Duration = Duration::from_secs(1);
 const SEEN_WITHIN_MS: u64 = 10_000;
 /// Zones that are read at once.
 const AT_ONCE: usize = 256;
-/// To the upper left, and everything below gone.
-const CLEAR: &str = "\x1b[H\x1b[J";
 
 /// Shows a table each second, until told to end.
 ///
@@ -69,7 +65,7 @@ async fn watch(settings: &config::Settings, rows: usize) -> anyhow::Result<()> {
                     "Redis holds no zone that was seen lately: waiting for one; `run` has to write there, with the same --prefix"
                 );
             }
-        } else if !print(&top, rows)? {
+        } else if !top.print(rows)? {
             return Ok(());
         }
     }
@@ -111,14 +107,4 @@ fn show(answers: Vec<Value>, top: &mut Top) {
     let Ok(time_ms) = time.parse::<u64>() else { return };
     let brand = zone.get("brand").map_or("", String::as_str);
     top.set(host, name, brand, time_ms * 1_000_000, Resource::ALL.map(|resource| usage::read(resource, &usage)));
-}
-
-/// On a terminal in place, else one table after another. False where nobody reads any more.
-fn print(top: &Top, rows: usize) -> io::Result<bool> {
-    let terminal = io::stdout().is_terminal();
-    let clear = if terminal { CLEAR } else { "" };
-    let mut out = io::stdout().lock();
-    let written = write!(out, "{clear}{}", top.render(rows, terminal)).and_then(|()| out.flush());
-    let read = written.is_ok();
-    unless_nobody_reads(written).map(|()| read)
 }

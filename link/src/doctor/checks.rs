@@ -1,6 +1,5 @@
 //! The checks that programs share.
 
-use std::collections::HashMap;
 use std::io::ErrorKind;
 use std::net::{TcpListener, TcpStream, ToSocketAddrs};
 use std::path::{Path, PathBuf};
@@ -11,7 +10,7 @@ use rustix::fs::{Access, access, statvfs};
 use super::publisher::{Publisher, Silent, ask, host_and_port};
 use super::{Finding, Verdict};
 use crate::clock::Clock;
-use crate::transport::Credentials;
+use crate::transport::{Credentials, Endpoint};
 
 /// No host that runs this is older, ns since 1970 UTC: 2026-01-01. A clock before it was never set.
 const OLDEST_CLOCK_NS: u64 = 1_767_225_600_000_000_000;
@@ -84,18 +83,12 @@ pub fn free(endpoint: &str) -> std::io::Result<()> {
 }
 
 /// Whether a generator publishes at each of `endpoints`, which it is, and whether it can be asked for what was missed.
-pub async fn peers(
-    endpoints: &[String],
-    credentials: &HashMap<String, Credentials>,
-    patience: Duration,
-    clock: &dyn Clock,
-) -> Vec<Finding> {
+pub async fn peers(endpoints: &[Endpoint], patience: Duration, clock: &dyn Clock) -> Vec<Finding> {
     let mut findings = Vec::new();
-    for endpoint in endpoints {
-        let credentials = credentials.get(endpoint).cloned().unwrap_or_default();
-        match ask(endpoint, &credentials, patience, clock).await {
-            Ok(publisher) => findings.extend([peer(endpoint, &publisher), recovery(endpoint, &publisher)]),
-            Err(silent) => findings.push(unanswered(endpoint, &silent)),
+    for Endpoint { address, credentials } in endpoints {
+        match ask(address, credentials, patience, clock).await {
+            Ok(publisher) => findings.extend([peer(address, &publisher), recovery(address, &publisher)]),
+            Err(silent) => findings.push(unanswered(address, &silent)),
         }
     }
     findings

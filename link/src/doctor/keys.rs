@@ -1,10 +1,9 @@
 //! Whether endpoints are encrypted, and whether the keys for it can be used.
 
-use std::collections::HashMap;
-
 use super::Finding;
+use crate::intake::Intake;
 use crate::keys::keyring::{Curve, Keyring};
-use crate::transport::{Admission, Credentials, is_loopback};
+use crate::transport::{Admission, Credentials, Endpoint, is_loopback};
 
 /// What to do about an endpoint that is open.
 const SWITCH_ON: &str =
@@ -55,22 +54,28 @@ pub fn admitted(keyring: &Keyring, name: Option<&str>, bind: &str, curve: Curve)
     (findings, Credentials::Curve { pair, server })
 }
 
-/// Whether what a collector says to each of `endpoints` is encrypted, and how it speaks to them.
-pub fn known(keyring: &Keyring, endpoints: &[String], curve: Curve) -> (Vec<Finding>, HashMap<String, Credentials>) {
-    let credentials = match keyring.credentials(endpoints, curve) {
-        Ok(credentials) => credentials,
-        Err(error) => return (vec![Finding::fail("keys", error.to_string(), KEYS)], HashMap::new()),
-    };
-    let finding = |endpoint: &String| match credentials.get(endpoint) {
-        Some(Credentials::Curve { server, .. }) => {
-            Finding::ok("keys", format!("{endpoint} is encrypted; it has the key {server}, or is not spoken to"))
+/// Whether what a collector says to each of its generators is encrypted, and how it speaks to them: in plain, where its keys
+/// cannot be used.
+pub fn known(intake: &Intake) -> (Vec<Finding>, Vec<Endpoint>) {
+    let endpoints = match intake.keyring.endpoints(&intake.addresses, intake.curve) {
+        Ok(endpoints) => endpoints,
+        Err(error) => {
+            let plain = intake.addresses.iter().map(Endpoint::plain).collect();
+            return (vec![Finding::fail("keys", error.to_string(), KEYS)], plain);
         }
-        _ if is_loopback(endpoint) => {
-            Finding::ok("keys", format!("{endpoint} is not encrypted, and does not leave this host"))
-        }
-        _ => Finding::warn("keys", format!("{endpoint} is not encrypted: its key is not known"), SWITCH_ON),
     };
-    (endpoints.iter().map(finding).collect(), credentials)
+    let finding = |Endpoint { address, credentials }: &Endpoint| match credentials {
+        Credentials::Curve { server, .. } => {
+            Finding::ok("keys", format!("{address} is encrypted; it has the key {server}, or is not spoken to"))
+        }
+        Credentials::None if is_loopback(address) => {
+            Finding::ok("keys", format!("{address} is not encrypted, and does not leave this host"))
+        }
+        Credentials::None => {
+            Finding::warn("keys", format!("{address} is not encrypted: its key is not known"), SWITCH_ON)
+        }
+    };
+    (endpoints.iter().map(finding).collect(), endpoints)
 }
 
 #[cfg(test)]
@@ -96,15 +101,16 @@ mod tests {
         keyring.authorized(None).put("store", &entry).unwrap();
         assert!(look("tcp://10.0.0.5:7211").found.contains("keys that may subscribe: 1"));
 
-        let (endpoint, plain) = ("tcp://alpha:7211".to_owned(), "tcp://beta:7211".to_owned());
-        keyring.known().put(&place(&endpoint), &entry).unwrap();
-        let (findings, credentials) = known(&keyring, &[endpoint.clone(), plain], Curve::Auto);
+        let addresses = vec!["tcp://alpha:7211".to_owned(), "tcp://beta:7211".to_owned()];
+        keyring.known().put(&place(&addresses[0]), &entry).unwrap();
+        let intake = Intake { addresses, zones: Vec::new(), keyring: keyring.clone(), curve: Curve::Auto };
+        let (findings, endpoints) = known(&intake);
         let verdicts: Vec<_> = findings.iter().map(|finding| finding.verdict).collect();
-        assert_eq!((verdicts, credentials.len()), (vec![Verdict::Ok, Verdict::Warn], 1));
+        assert_eq!((verdicts, endpoints.len()), (vec![Verdict::Ok, Verdict::Warn], 2));
 
         let secret = keyring.directory().join("secret");
         std::fs::set_permissions(&secret, std::fs::Permissions::from_mode(0o644)).unwrap();
-        for finding in [look("tcp://127.0.0.1:7211"), known(&keyring, &[endpoint], Curve::Auto).0.remove(0)] {
+        for finding in [look("tcp://127.0.0.1:7211"), known(&intake).0.remove(0)] {
             assert!(finding.verdict == Verdict::Fail && finding.found.contains("chmod 600"), "{finding:?}");
         }
     }

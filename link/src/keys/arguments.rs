@@ -30,6 +30,30 @@ pub enum CollectorKeys {
     Revoke(Forget),
 }
 
+/// How a collector of this role and a generator come to trust each other, for `keys --help` of that collector.
+pub fn collector_help(role: &str) -> String {
+    let there = "zonescope-generator keys new";
+    let here = format!("zonescope-{role} keys authorize tcp://HOST:7211 'ITS-KEY'");
+    let width = here.len();
+    format!(
+        "\
+A generator whose key is known here is only spoken to encrypted (CURVE), and only if it has that key. No key is trusted silently. One \
+whose key is not known is spoken to in plain, or with `curve = \"required\"` not at all. Three commands switch encryption on:
+  there  {there:<width$}  prints ITS-KEY
+  here   {here}  prints OUR-KEY
+  there  zonescope-generator keys authorize 'OUR-KEY' --name store
+and a restart of both. A key goes in single quotes: it may hold $, & and <. It is its own fingerprint.
+
+What is authorized or revoked while the collector runs counts when that is told to read its configuration again: systemctl \
+reload zonescope-{role}, svcadm refresh zonescope/{role}, or SIGHUP.
+
+Examples:
+  zonescope-{role} keys show
+  zonescope-{role} keys authorize tcp://alpha:7211 alpha.pub     a file that holds the key, or -
+  zonescope-{role} keys revoke tcp://alpha:7211"
+    )
+}
+
 /// What `new` takes.
 #[derive(Debug, Clone, Args)]
 pub struct New {

@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use super::KeyError;
+use crate::exit::Usage;
 
 /// Why keys cannot be used. Says what to do next; shows no secret.
 #[derive(Debug, thiserror::Error)]
@@ -61,4 +62,11 @@ pub enum KeysError {
         "curve = \"required\", and the key of {0} is not known: `keys show` prints it there, and here `keys authorize {0} KEY` trusts it"
     )]
     Unknown(String),
+}
+
+/// Who configures a program can mend it.
+impl From<KeysError> for Usage {
+    fn from(error: KeysError) -> Self {
+        Usage(error.to_string())
+    }
 }

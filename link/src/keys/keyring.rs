@@ -12,7 +12,7 @@
 //! file ([`Watched`]). Of the known generators each file must be right: one that is not must not become a
 //! connection in plain.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
@@ -26,7 +26,7 @@ use super::error::KeysError;
 use super::files::{Entry, Folder, bounded, create, failed, make_directory, names, only_ours_to_write, replace};
 use super::watched::Watched;
 use super::{Authorised, Pair};
-use crate::transport::{Admission, Credentials};
+use crate::transport::{Admission, Credentials, Endpoint};
 
 /// Names of folders.
 const AUTHORIZED: &str = "authorized";
@@ -178,29 +178,27 @@ impl Keyring {
         Ok(None)
     }
 
-    /// How a collector speaks to each of `endpoints`: by CURVE to those whose key is known, and to no other.
+    /// How a collector speaks to the generators at `addresses`: by CURVE to those whose key is known, and to no other.
     ///
     /// # Errors
     /// Where a key is missing that is needed, or one that is there cannot be used.
-    pub fn credentials(&self, endpoints: &[String], curve: Curve) -> Result<HashMap<String, Credentials>, KeysError> {
+    pub fn endpoints(&self, addresses: &[String], curve: Curve) -> Result<Vec<Endpoint>, KeysError> {
         let listed = self.known().read()?;
         if let Some(problem) = listed.problems.into_iter().next() {
             return Err(problem);
         }
-        let mut credentials = HashMap::new();
-        for endpoint in endpoints {
-            match listed.keys.get(&place(endpoint)) {
-                Some(entry) => {
-                    let why = || format!("{endpoint} is only spoken to with CURVE");
-                    let missing = || KeysError::NoPair { why: why(), directory: self.directory.clone() };
-                    let pair = self.pair()?.ok_or_else(missing)?;
-                    credentials.insert(endpoint.clone(), Credentials::Curve { pair, server: entry.key });
-                }
-                None if curve == Curve::Required => return Err(KeysError::Unknown(endpoint.clone())),
-                None => {}
+        let endpoint = |address: &String| match listed.keys.get(&place(address)) {
+            Some(entry) => {
+                let why = || format!("{address} is only spoken to with CURVE");
+                let missing = || KeysError::NoPair { why: why(), directory: self.directory.clone() };
+                let pair = self.pair()?.ok_or_else(missing)?;
+                let credentials = Credentials::Curve { pair, server: entry.key };
+                Ok(Endpoint { address: address.clone(), credentials })
             }
-        }
-        Ok(credentials)
+            None if curve == Curve::Required => Err(KeysError::Unknown(address.clone())),
+            None => Ok(Endpoint::plain(address)),
+        };
+        addresses.iter().map(endpoint).collect()
     }
 }
 
@@ -302,22 +300,24 @@ mod tests {
     #[test]
     fn a_generator_that_is_known_is_only_spoken_to_with_curve() {
         let (_directory, keys) = keyring();
-        let endpoints = ["tcp://Alpha:7211".to_owned(), "tcp://beta:7211".to_owned()];
-        assert!(keys.credentials(&endpoints, Curve::Auto).unwrap().is_empty());
-        let error = keys.credentials(&endpoints, Curve::Required).unwrap_err().to_string();
+        let addresses = ["tcp://Alpha:7211".to_owned(), "tcp://beta:7211".to_owned()];
+        let plain = |endpoint: &Endpoint| matches!(endpoint.credentials, Credentials::None);
+        assert!(keys.endpoints(&addresses, Curve::Auto).unwrap().iter().all(plain));
+        let error = keys.endpoints(&addresses, Curve::Required).unwrap_err().to_string();
         assert!(error.contains("keys authorize tcp://Alpha:7211 KEY"), "{error}");
 
         let alpha = entry();
         keys.known().put(&place("tcp://alpha:7211"), &alpha).unwrap();
-        let error = keys.credentials(&endpoints, Curve::Auto).unwrap_err().to_string();
+        let error = keys.endpoints(&addresses, Curve::Auto).unwrap_err().to_string();
         assert!(error.contains("keys new"), "{error}");
         let ours = keys.make_pair("").unwrap();
-        let credentials = keys.credentials(&endpoints, Curve::Auto).unwrap();
-        let Some(Credentials::Curve { pair, server }) = credentials.get("tcp://Alpha:7211") else { panic!() };
-        assert_eq!((pair.public(), *server, credentials.len()), (ours.public(), alpha.key, 1));
+        let endpoints = keys.endpoints(&addresses, Curve::Auto).unwrap();
+        let Credentials::Curve { pair, server } = &endpoints[0].credentials else { panic!() };
+        assert_eq!((pair.public(), *server), (ours.public(), alpha.key));
+        assert!(endpoints.len() == 2 && endpoints[0].address == addresses[0] && plain(&endpoints[1]));
 
         fs::write(keys.known().path().join("beta:7211"), "oops\n").unwrap();
-        assert!(matches!(keys.credentials(&endpoints, Curve::Auto), Err(KeysError::NoKey { .. })), "never in plain");
+        assert!(matches!(keys.endpoints(&addresses, Curve::Auto), Err(KeysError::NoKey { .. })), "never in plain");
     }
 
     #[test]

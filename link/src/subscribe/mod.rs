@@ -26,7 +26,7 @@ use zonescope_proto::{Topic, ZoneName};
 use crate::LinkError;
 use crate::order::{self, Core, Fetch, Gap, Note, Output};
 use crate::recover::fetch::Fetcher;
-use crate::transport::{Credentials, address_and_port, check_endpoint};
+use crate::transport::{Endpoint, address_and_port, check_endpoint};
 
 use parcel::Parcel;
 pub use parcel::Received;
@@ -42,16 +42,23 @@ const COMPLAIN_EVERY: Duration = Duration::from_secs(60);
 /// What to subscribe to.
 #[derive(Debug, Clone, Default)]
 pub struct SubscriberOptions {
-    /// Generators: `tcp://HOST:PORT` each.
-    pub endpoints: Vec<String>,
-    /// How to speak to them, by endpoint: publisher and recovery alike. In plain to one that is missing.
-    pub credentials: HashMap<String, Credentials>,
+    /// Generators.
+    pub endpoints: Vec<Endpoint>,
     /// Zones to take; empty for all. Host frames always come.
     pub zones: Vec<ZoneName>,
-    /// Where to go on: epoch and number of each topic that is durably stored. Whatever came after is asked for.
+    /// Where to go on: epoch and number of each topic that is durably stored. Whatever came after is asked for. Topics of zones
+    /// that are not taken are passed over.
     pub resume: HashMap<Topic, (u64, u64)>,
     /// How patient to be, and how much to remember.
     pub order: order::Options,
+}
+
+impl SubscriberOptions {
+    /// Where the generators are, for people.
+    pub fn addresses(&self) -> String {
+        let addresses: Vec<_> = self.endpoints.iter().map(|endpoint| endpoint.address.as_str()).collect();
+        addresses.join(",")
+    }
 }
 
 /// What happened next.
@@ -112,18 +119,19 @@ impl Subscriber {
     /// # Errors
     /// Where an endpoint is none.
     pub async fn connect(options: SubscriberOptions) -> Result<Self, LinkError> {
-        for endpoint in &options.endpoints {
-            check_endpoint(endpoint)?;
+        let SubscriberOptions { endpoints, zones, mut resume, order } = options;
+        for endpoint in &endpoints {
+            check_endpoint(&endpoint.address)?;
         }
+        resume.retain(|topic, _| takes(&zones, &topic.zone));
         let (sender, queue) = mpsc::channel(QUEUE_FRAMES);
         let shared = Arc::new(Shared::default());
-        let prefixes = prefixes(&options.zones);
-        let core = Core::new(options.order, options.endpoints.len(), &options.zones, &options.resume, Duration::ZERO);
+        let prefixes = prefixes(&zones);
+        let core = Core::new(order, endpoints.len(), &zones, &resume, Duration::ZERO);
         let (mut tasks, mut fetchers) = (Vec::new(), Vec::new());
-        for (session, endpoint) in options.endpoints.into_iter().enumerate() {
-            let credentials = options.credentials.get(&endpoint).cloned().unwrap_or_default();
-            let fetcher = Fetcher::new(address_and_port(&endpoint)?.0.to_owned(), credentials.clone());
-            let endpoint: Arc<str> = endpoint.into();
+        for (session, Endpoint { address, credentials }) in endpoints.into_iter().enumerate() {
+            let fetcher = Fetcher::new(address_and_port(&address)?.0.to_owned(), credentials.clone());
+            let endpoint: Arc<str> = address.into();
             let peer = Peer::new(
                 session,
                 Arc::clone(&endpoint),
@@ -291,6 +299,11 @@ impl Subscriber {
     pub fn waiting_bytes(&self) -> usize {
         self.core.held_bytes()
     }
+}
+
+/// Whether frames of `zone` come, where `zones` are taken.
+fn takes(zones: &[ZoneName], zone: &str) -> bool {
+    zones.is_empty() || zone.is_empty() || zones.iter().any(|taken| taken.as_str() == zone)
 }
 
 /// Subscriptions that take `zones` and the host frames; everything where `zones` is empty. The host frames come last: with the

@@ -97,6 +97,22 @@ pub enum Credentials {
     },
 }
 
+/// An endpoint that somebody else has bound, and how it is spoken to: publisher and recovery alike.
+#[derive(Debug, Clone)]
+pub struct Endpoint {
+    /// `tcp://HOST:PORT`.
+    pub address: String,
+    /// How it is spoken to.
+    pub credentials: Credentials,
+}
+
+impl Endpoint {
+    /// One that is spoken to in plain.
+    pub fn plain(address: impl Into<String>) -> Self {
+        Endpoint { address: address.into(), credentials: Credentials::None }
+    }
+}
+
 /// Connects to `endpoint`, and makes sure that `server` is there.
 async fn dial(
     endpoint: &str,

@@ -1,4 +1,4 @@
-//! Publishing: gives each frame its header and number, encodes it, keeps it for those who will miss it, sends it.
+//! Sealing: gives each frame its header and number, and encodes it.
 //!
 //! # Numbers
 //! Frames of a topic are numbered from 1 within the epoch. A topic that was silent for [`FORGET_AFTER`] is forgotten,
@@ -6,10 +6,7 @@
 //! go on above the largest of all that were forgotten: no number is ever used twice.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use zonescope_proto::fold::{fold, unfold};
@@ -17,14 +14,7 @@ use zonescope_proto::limits::{MAX_ANNOUNCEMENTS, MAX_FRAME_BYTES, MAX_KEPT_EPOCH
 use zonescope_proto::{FORMAT_VERSION, Topic, encode, v1};
 
 use crate::LinkError;
-use crate::clock::Clock;
-use crate::recover::server::Server;
-use crate::recover::{Bounds, Kept};
-use crate::ring::{self, Ring};
-use crate::scope::{Scope, View};
-use crate::spool::{self, Spool};
 use crate::tally::Tally;
-use crate::transport::{Admission, Publication, Refused};
 
 /// A topic that was silent for so long, by the times of its frames, is announced no more. Longer than the ring reaches back by
 /// default, so that what can be recovered is announced.
@@ -54,21 +44,21 @@ struct Numbers {
 
 /// A frame as it travels.
 #[derive(Debug, Clone)]
-pub struct Sealed {
+pub(super) struct Sealed {
     /// The topic.
-    pub topic: Bytes,
+    pub(super) topic: Bytes,
     /// The frame.
-    pub bytes: Bytes,
+    pub(super) bytes: Bytes,
     /// Its number.
-    pub sequence: u64,
+    pub(super) sequence: u64,
     /// The first number of its topic in this epoch.
-    pub begins: u64,
+    pub(super) begins: u64,
 }
 
 /// Numbers and encodes frames. Knows no socket, so that tests and other transports use it as it is.
 #[derive(Debug)]
 pub struct Sealer {
-    identity: Identity,
+    pub(super) identity: Identity,
     topics: HashMap<String, Numbers>,
     /// The largest number of all topics that were forgotten.
     floor: u64,
@@ -119,7 +109,7 @@ impl Sealer {
         self.seal_numbered(zone, frame, time_ns, interval_ms).map(|sealed| (sealed.topic, sealed.bytes))
     }
 
-    fn seal_numbered(
+    pub(super) fn seal_numbered(
         &mut self,
         zone: Option<v1::Zone>,
         frame: &mut v1::Frame,
@@ -158,7 +148,7 @@ impl Sealer {
     }
 
     /// The host frame as it travels, and as it was before.
-    fn seal_host_numbered(
+    pub(super) fn seal_host_numbered(
         &mut self,
         time_ns: u64,
         interval_ms: u32,
@@ -177,10 +167,15 @@ impl Sealer {
     }
 
     /// A frame that has its header already.
-    fn encode(&mut self, frame: &v1::Frame) -> Result<Bytes, LinkError> {
+    pub(super) fn encode(&mut self, frame: &v1::Frame) -> Result<Bytes, LinkError> {
         let zone = || frame.header.as_ref().and_then(|h| h.zone.as_ref()).map(|z| z.name.clone()).unwrap_or_default();
         encode(frame, &mut self.buffer).map_err(|error| LinkError::Frame { zone: zone(), error })?;
         Ok(self.tally.count(self.buffer.as_slice().to_vec()))
+    }
+
+    /// Bytes of frames that were sealed here and that somebody still has.
+    pub(super) fn bytes_in_memory(&self) -> u64 {
+        self.tally.alive()
     }
 
     /// Forgets the topics that were silent for long. The host's own is never.
@@ -215,243 +210,6 @@ impl Sealer {
             .collect();
         announcements.sort_unstable_by(|a, b| a.zone.cmp(&b.zone));
         announcements
-    }
-}
-
-/// How a publisher keeps what it publishes, and hands it out again.
-#[derive(Debug, Clone)]
-pub struct RecoveryOptions {
-    /// Where to listen.
-    pub bind: String,
-    /// How much to keep in memory.
-    pub ring: ring::Limits,
-    /// Where to keep it on disk as well, and how much.
-    pub spool: Option<(PathBuf, spool::Limits)>,
-    /// How much to do for those who ask.
-    pub bounds: Bounds,
-}
-
-/// Another place to publish: some zones, for those who may see them.
-#[derive(Debug, Clone)]
-pub struct ScopedOptions {
-    /// Where to listen.
-    pub bind: String,
-    /// Whom to let in.
-    pub admission: Admission,
-    /// What to speak of.
-    pub scope: Scope,
-    /// Where to hand out what subscribers missed: the first of these addresses that can be bound.
-    pub recovery: Vec<String>,
-    /// How much to do for those who ask.
-    pub bounds: Bounds,
-}
-
-/// A place where frames leave, and where those that were missed are handed out.
-struct Outlet {
-    view: Arc<View>,
-    admission: Admission,
-    socket: Publication,
-    server: Option<Server>,
-}
-
-impl Outlet {
-    async fn bind(endpoint: &str, admission: Admission, scope: Scope) -> Result<Self, LinkError> {
-        let socket = Publication::bind(endpoint, &admission).await?;
-        Ok(Outlet { view: Arc::new(View { scope, recovery_port: 0 }), admission, socket, server: None })
-    }
-
-    async fn serve(&mut self, endpoint: &str, kept: &Arc<Kept>, bounds: Bounds) -> Result<(), LinkError> {
-        let scope = self.view.scope.clone();
-        let server = Server::bind(endpoint, &self.admission, scope, Arc::clone(kept), bounds).await?;
-        self.view = Arc::clone(server.view());
-        self.server = Some(server);
-        Ok(())
-    }
-}
-
-/// Seals frames, keeps them, and sends them.
-pub struct Publisher {
-    sealer: Sealer,
-    /// Speaks of everything.
-    main: Outlet,
-    /// Speak of some zones each.
-    scoped: Vec<Outlet>,
-    kept: Option<Arc<Kept>>,
-    started: Instant,
-    frames: u64,
-    bytes: u64,
-}
-
-impl Publisher {
-    /// Listens on `endpoint`, for whom `admission` lets in. What subscribers miss is lost, until [`Publisher::recover`] is called.
-    ///
-    /// # Errors
-    /// Where it cannot be bound.
-    pub async fn bind(endpoint: &str, admission: Admission, identity: Identity) -> Result<Self, LinkError> {
-        let main = Outlet::bind(endpoint, admission, Scope::Everything).await?;
-        let (sealer, started) = (Sealer::new(identity), Instant::now());
-        Ok(Publisher { sealer, main, scoped: Vec::new(), kept: None, started, frames: 0, bytes: 0 })
-    }
-
-    /// From now on keeps frames, and serves them to whoever missed some and would be let in to subscribe. Before the first frame: with a spool, the epoch may be
-    /// set anew, so that it is later than every earlier one even if the clock was set back.
-    ///
-    /// # Errors
-    /// Where the address cannot be bound or the spool cannot be used.
-    pub async fn recover(&mut self, options: RecoveryOptions, clock: Arc<dyn Clock>) -> Result<(), LinkError> {
-        let identity = &mut self.sealer.identity;
-        let (mut spool, mut kept_epochs) = (None, Vec::new());
-        if let Some((directory, limits)) = options.spool {
-            let mut opened = Spool::open(&directory, limits, &identity.host_id, clock)?;
-            kept_epochs = opened.epochs();
-            let earliest = kept_epochs.last().map_or(0, |last| last.saturating_add(1));
-            identity.epoch = identity.epoch.max(earliest);
-            opened.start(identity.epoch)?;
-            spool = Some(opened);
-        }
-        let kept = Arc::new(Kept::new(identity.host_id.clone(), identity.epoch, Ring::new(options.ring), spool));
-        self.main.serve(&options.bind, &kept, options.bounds).await?;
-        self.sealer.announce_recovery(self.main.view.recovery_port, &kept_epochs);
-        self.kept = Some(kept);
-        Ok(())
-    }
-
-    /// Publishes some of it elsewhere as well. After [`Publisher::recover`], whose frames it hands out; where nothing is kept,
-    /// nothing is.
-    ///
-    /// # Errors
-    /// Where an address cannot be bound.
-    pub async fn add(&mut self, options: ScopedOptions) -> Result<(), LinkError> {
-        let mut outlet = Outlet::bind(&options.bind, options.admission, options.scope).await?;
-        if let Some(kept) = &self.kept {
-            let mut places = options.recovery.iter().peekable();
-            while let Some(place) = places.next() {
-                match outlet.serve(place, kept, options.bounds).await {
-                    Ok(()) => break,
-                    Err(LinkError::Bind { reason, .. }) if places.peek().is_some() => {
-                        tracing::warn!("cannot serve recovery on {place}: {reason}; taking another port");
-                    }
-                    Err(error) => return Err(error),
-                }
-            }
-        }
-        self.scoped.push(outlet);
-        Ok(())
-    }
-
-    /// Where those listen that were added, in their order, and where missed frames can be asked for there.
-    pub fn scoped_endpoints(&self) -> impl Iterator<Item = (&str, Option<&str>)> {
-        self.scoped.iter().map(|outlet| (outlet.socket.endpoint(), outlet.server.as_ref().map(Server::endpoint)))
-    }
-
-    /// Where it listens.
-    pub fn endpoint(&self) -> &str {
-        self.main.socket.endpoint()
-    }
-
-    /// Where missed frames can be asked for.
-    pub fn recovery_endpoint(&self) -> Option<&str> {
-        self.main.server.as_ref().map(Server::endpoint)
-    }
-
-    /// Who publishes.
-    pub fn identity(&self) -> &Identity {
-        self.sealer.identity()
-    }
-
-    /// Waits for somebody to connect where everything is published.
-    pub async fn subscriber(&mut self) {
-        self.main.socket.subscriber().await;
-    }
-
-    /// Publishes the frame of one zone.
-    ///
-    /// # Errors
-    /// Where the frame cannot be sealed, or a socket is closed.
-    pub async fn publish(
-        &mut self,
-        zone: v1::Zone,
-        frame: &mut v1::Frame,
-        time_ns: u64,
-        interval_ms: u32,
-    ) -> Result<(), LinkError> {
-        let name = zone.name.clone();
-        let sealed = self.sealer.seal_numbered(Some(zone), frame, time_ns, interval_ms)?;
-        self.keep(&name, &sealed);
-        for outlet in self.scoped.iter_mut().filter(|outlet| outlet.view.scope.takes(&name)) {
-            outlet.socket.send(sealed.topic.clone(), sealed.bytes.clone()).await?;
-        }
-        self.main.socket.send(sealed.topic, sealed.bytes).await
-    }
-
-    /// Publishes the host frame: the end of a tick.
-    ///
-    /// # Errors
-    /// Where it cannot be sealed, or a socket is closed.
-    pub async fn announce(&mut self, time_ns: u64, interval_ms: u32) -> Result<(), LinkError> {
-        self.publish_host(time_ns, interval_ms, false).await
-    }
-
-    /// Publishes the last host frame: a subscriber that has it knows that nothing else was published.
-    ///
-    /// # Errors
-    /// As [`Publisher::announce`].
-    pub async fn farewell(&mut self, time_ns: u64, interval_ms: u32) -> Result<(), LinkError> {
-        self.publish_host(time_ns, interval_ms, true).await
-    }
-
-    async fn publish_host(&mut self, time_ns: u64, interval_ms: u32, farewell: bool) -> Result<(), LinkError> {
-        let (sealed, whole) = self.sealer.seal_host_numbered(time_ns, interval_ms, farewell)?;
-        self.keep("", &sealed);
-        for outlet in &mut self.scoped {
-            let bytes = match outlet.view.narrow(&whole) {
-                Some(frame) => self.sealer.encode(&frame)?,
-                None => sealed.bytes.clone(),
-            };
-            outlet.socket.send(sealed.topic.clone(), bytes).await?;
-        }
-        self.main.socket.send(sealed.topic, sealed.bytes).await
-    }
-
-    /// Before a frame is sent: whatever a subscriber has heard of can be asked for.
-    fn keep(&mut self, zone: &str, sealed: &Sealed) {
-        self.frames += 1;
-        self.bytes += sealed.bytes.len() as u64;
-        let Some(kept) = &self.kept else { return };
-        kept.ring().push(zone, sealed.begins, sealed.sequence, sealed.bytes.clone(), self.started.elapsed());
-        if let Some(spool) = kept.spool() {
-            spool.push(zone, sealed.begins, sealed.sequence, sealed.bytes.clone());
-        }
-    }
-
-    /// Frames and bytes published since the start.
-    pub fn published(&self) -> (u64, u64) {
-        (self.frames, self.bytes)
-    }
-
-    /// Bytes of frames that are in memory: in the ring, and in the queues of slow subscribers.
-    pub fn bytes_in_memory(&self) -> u64 {
-        self.sealer.tally.alive()
-    }
-
-    /// Requests for missed frames that were answered.
-    pub fn answered(&self) -> u64 {
-        let servers = std::iter::once(&self.main).chain(&self.scoped).filter_map(|outlet| outlet.server.as_ref());
-        servers.map(|server| server.tallies().answered.load(Relaxed)).sum()
-    }
-
-    /// What was turned away, of those who subscribe and of those who ask.
-    pub fn refused(&self) -> Refused {
-        let of = |outlet: &Outlet| {
-            let server = outlet.server.as_ref().map(Server::refused);
-            outlet.socket.refusals().counts() + server.unwrap_or_default()
-        };
-        self.scoped.iter().fold(of(&self.main), |all, outlet| all + of(outlet))
-    }
-
-    /// Frames that the spool left out, since the disk did not keep up or was full.
-    pub fn spool_drops(&self) -> u64 {
-        self.kept.as_ref().and_then(|kept| kept.spool()).map_or(0, Spool::dropped)
     }
 }
 

@@ -1,109 +1,24 @@
-//! The runner against children that are not dtrace: shell scripts that do what a dtrace never should.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr, reason = "tests fail loudly")]
-#![allow(clippy::disallowed_methods, reason = "tests start processes of their own")]
-#![cfg(unix)]
+//! Children of the runner that do what they should, and those that do what a dtrace never should.
 
 use std::collections::BTreeSet;
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use zonescope_generator::dtrace::{Budget, Dtrace, DtraceOptions, check};
+use zonescope_generator::dtrace::{Budget, Dtrace, DtraceOptions};
 use zonescope_generator::source::{Sample, Source as _, Tick};
-use zonescope_proto::{ZoneName, v1};
+use zonescope_proto::ZoneName;
 
-/// Reads the program on stdin, as `dtrace -s /dev/stdin` does, and finds the mark in it.
-const PRELUDE: &str = "#!/bin/sh\n\
-    mark=$(sed -n 's/.*\\\\036\\([0-9a-f]*\\)\\\\037end.*/\\1/p' | head -n 1)\n\
-    rec() { printf \"\\036$mark\\037$1\\037.\\n\"; }\n";
+use crate::host::{Host, collect, error, program, state, tick, until};
 
-fn set_mode(path: &Path, mode: u32) {
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
-}
-
-struct Host {
-    directory: tempfile::TempDir,
-    options: DtraceOptions,
-}
-
-impl Host {
-    /// A host whose dtrace is `script`.
-    fn new(script: &str) -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("dtrace");
-        std::fs::write(&path, format!("{PRELUDE}{script}\n")).unwrap();
-        set_mode(&path, 0o755);
-        let user_dir = directory.path().join("dtrace.d");
-        std::fs::create_dir(&user_dir).unwrap();
-        set_mode(&user_dir, 0o755);
-        let programs = Some(BTreeSet::from(["oncpu".to_owned()]));
-        Host { directory, options: DtraceOptions { path: Some(path), programs, user_dir, ..DtraceOptions::default() } }
-    }
-
-    fn start(&self) -> Dtrace {
-        Dtrace::start(self.options.clone())
-    }
-
-    fn write(&self, name: &str, text: &str) -> PathBuf {
-        let path = self.options.user_dir.join(name);
-        std::fs::write(&path, text).unwrap();
-        set_mode(&path, 0o644);
-        path
-    }
-
-    fn file(&self, name: &str) -> PathBuf {
-        self.directory.path().join(name)
-    }
-}
-
-/// A tick may take this long and no longer, whatever children do. Two cores that build at the same time need some slack.
-const ON_TIME: Duration = Duration::from_millis(100);
-
-fn tick(dtrace: &mut Dtrace) -> Sample {
-    let (mut sample, began) = (Sample::default(), Instant::now());
-    dtrace.sample(Tick { time_ns: 0, interval_ns: 1 }, &mut sample).unwrap();
-    assert!(began.elapsed() < ON_TIME, "a tick took {:?}", began.elapsed());
-    sample
-}
-
-/// Ticks until `done`, or fails.
-fn until(dtrace: &mut Dtrace, what: &str, done: impl Fn(&Sample) -> bool) -> Sample {
-    let end = Instant::now() + Duration::from_secs(60);
-    loop {
-        let sample = tick(dtrace);
-        if done(&sample) {
-            return sample;
-        }
-        assert!(Instant::now() < end, "{what}: {:?} {:?}", sample.collect, program(&sample, "oncpu"));
-        std::thread::sleep(Duration::from_millis(50));
-    }
-}
-
-fn program(sample: &Sample, name: &str) -> Option<v1::DtraceProgram> {
-    let global = sample.zones.get(&ZoneName::global())?;
-    global.frame.dtrace.iter().find(|row| row.program == name).cloned()
-}
-
-fn state(sample: &Sample, name: &str) -> String {
-    program(sample, name).and_then(|row| row.state).unwrap_or_default()
-}
-
-fn collect<'a>(sample: &'a Sample, name: &str) -> &'a v1::Collect {
-    sample.collect.iter().find(|row| row.family == name).unwrap_or_else(|| panic!("no {name}: {:?}", sample.collect))
-}
-
-fn error(sample: &Sample, name: &str) -> String {
-    sample.collect.iter().find(|row| row.family == name).and_then(|row| row.error.clone()).unwrap_or_default()
-}
+/// One that does what it should.
+const GOOD: &str = "while :; do rec \"oncpu\\0375\\037web1\\0370\\03742\\0371\\037postgres\"; rec \"ticks\\03797\"; rec end; sleep 0.2; done";
 
 fn rss_kib() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap_or("VmRSS: 0 kB").to_owned();
     line.split_ascii_whitespace().nth(1).unwrap().parse().unwrap()
 }
-
-const GOOD: &str = "while :; do rec \"oncpu\\0375\\037web1\\0370\\03742\\0371\\037postgres\"; rec \"ticks\\03797\"; rec end; sleep 0.2; done";
 
 #[test]
 fn samples_reach_their_zone() {
@@ -154,9 +69,9 @@ fn each_way_to_end_is_told_and_restarted() {
 #[test]
 fn what_a_host_lacks_is_unavailable_and_not_tried_again_soon() {
     for message in [
-        include_str!("../fixtures/dtrace/16-missing-probe.err"),
-        include_str!("../fixtures/dtrace/14-compile-error-syntax.err"),
-        include_str!("../fixtures/dtrace/23-no-privilege.err"),
+        include_str!("../../fixtures/dtrace/16-missing-probe.err"),
+        include_str!("../../fixtures/dtrace/14-compile-error-syntax.err"),
+        include_str!("../../fixtures/dtrace/23-no-privilege.err"),
         "dtrace: failed to initialize dtrace: DTrace requires additional privileges",
     ] {
         let host = Host::new(&format!("cat >&2 <<'X'\n{message}\nX\nexit 1"));
@@ -179,8 +94,8 @@ fn a_command_that_cannot_be_started_is_told() {
 
 #[test]
 fn drops_and_faults_are_counted_and_the_program_goes_on() {
-    let drops = include_str!("../fixtures/dtrace/11-aggdrops.err");
-    let fault = include_str!("../fixtures/dtrace/21-runtime-fault.err");
+    let drops = include_str!("../../fixtures/dtrace/11-aggdrops.err");
+    let fault = include_str!("../../fixtures/dtrace/21-runtime-fault.err");
     let host = Host::new(&format!("cat >&2 <<'X'\n{drops}{fault}X\n{GOOD}"));
     let mut dtrace = host.start();
     let sample = until(&mut dtrace, "drops", |sample| collect(sample, "oncpu").drops == Some(7184));
@@ -192,7 +107,7 @@ fn drops_and_faults_are_counted_and_the_program_goes_on() {
 #[test]
 fn floods_cost_their_budget_and_end_disabled() {
     let mut alone = Command::new(std::env::current_exe().unwrap());
-    let status = alone.args(["--exact", "floods", "--ignored", "--nocapture"]).status().unwrap();
+    let status = alone.args(["--exact", "children::floods", "--ignored", "--nocapture"]).status().unwrap();
     assert!(status.success(), "see above: {status}");
 }
 
@@ -275,125 +190,6 @@ fn a_child_that_ignores_sigterm_is_killed_after_our_patience() {
     assert_eq!(state(&tick(&mut dtrace), "oncpu"), "stopped");
 }
 
-const HEADER: &str =
-    "/*\n * zonescope\n * name: NAME\n * keys: zone, op\n * kind: delta\n * unit: calls\n * interval: 1s\n */\n";
-
-fn user(name: &str) -> String {
-    HEADER.replace("NAME", name) + "tick-1s { printa(@); trunc(@); }\n"
-}
-
-#[test]
-fn users_programs_fill_their_own_tables_and_a_bad_one_disturbs_nobody() {
-    let mut host = Host::new(
-        "while :; do printf '\\n  global                                              read                                                            12\\n'; rec end; sleep 0.2; done",
-    );
-    host.options.programs = Some(BTreeSet::new());
-    host.write("good.d", &user("nfs_ops"));
-    let bad = host.write("bad.d", &user("bad_ops").replace("delta", "rate"));
-    let mut dtrace = host.start();
-    let global = ZoneName::global();
-    let sample = until(&mut dtrace, "rows", |sample| {
-        sample.zones.get(&global).is_some_and(|zone| !zone.frame.custom.is_empty())
-    });
-    let row = &sample.zones[&global].frame.custom[0];
-    assert_eq!((row.table.as_str(), row.labels[0].value.as_str()), ("nfs_ops", "read"));
-    assert_eq!((row.values[0].name.as_str(), row.values[0].unit.as_str()), ("value", "calls"));
-    assert_eq!(collect(&sample, "nfs_ops").success, Some(1));
-    let told = error(&sample, "bad");
-    assert!(told.starts_with(&format!("{}:5: ", bad.display())), "{told}");
-}
-
-#[test]
-fn a_program_that_others_could_have_written_is_not_loaded_and_the_error_says_what_to_do() {
-    let mut host = Host::new("while :; do rec end; sleep 0.1; done");
-    host.options.programs = Some(BTreeSet::new());
-    let path = host.write("nfs.d", &user("nfs_ops"));
-    let directory = host.options.user_dir.clone();
-    let mut dtrace = host.start();
-    let runs = |dtrace: &mut Dtrace| until(dtrace, "running", |sample| state(sample, "nfs_ops") == "running");
-    let mut refused = |at: &Path, family: &str, advice: &str| {
-        dtrace.reload();
-        let sample = until(&mut dtrace, "a refusal", |sample| !error(sample, family).is_empty());
-        let told = error(&sample, family);
-        assert!(told.starts_with(&format!("{}: ", at.display())) && told.ends_with(advice), "{told}");
-        until(&mut dtrace, "its end", |sample| program(sample, "nfs_ops").is_none());
-    };
-    for mode in [0o664, 0o646] {
-        set_mode(&path, mode);
-        refused(&path, "nfs", &format!("chmod go-w {}", path.display()));
-        set_mode(&path, 0o644);
-    }
-    set_mode(&directory, 0o777);
-    refused(&directory, "dtrace", &format!("chmod go-w {}", directory.display()));
-    set_mode(&directory, 0o755);
-    if rustix::process::geteuid().is_root() {
-        let owned_by = |path: &Path, user| std::os::unix::fs::chown(path, Some(user), None).unwrap();
-        for (at, family) in [(&path, "nfs"), (&directory, "dtrace")] {
-            owned_by(at, 65_534);
-            refused(at, family, &format!("chown root {}", at.display()));
-            owned_by(at, 0);
-        }
-        // A link to somebody's file is somebody's file.
-        let elsewhere = host.file("elsewhere");
-        std::fs::rename(&path, &elsewhere).unwrap();
-        std::os::unix::fs::symlink(&elsewhere, &path).unwrap();
-        owned_by(&elsewhere, 65_534);
-        refused(&path, "nfs", &format!("chown root {}", path.display()));
-        owned_by(&elsewhere, 0);
-    }
-    dtrace.reload();
-    runs(&mut dtrace);
-}
-
-#[test]
-fn a_reload_starts_restarts_and_ends_what_changed_and_nothing_else() {
-    let mut host = Host::new("while :; do rec end; sleep 0.1; done");
-    host.options.programs = Some(BTreeSet::new());
-    host.write("a.d", &user("first"));
-    let second = host.write("b.d", &user("second"));
-    let mut dtrace = host.start();
-    until(&mut dtrace, "both", |sample| state(sample, "first") == "running" && state(sample, "second") == "running");
-    host.write("b.d", &(user("second") + "BEGIN {}\n"));
-    host.write("c.d", &user("third"));
-    dtrace.reload();
-    let sample = until(&mut dtrace, "the third", |sample| {
-        state(sample, "third") == "running" && state(sample, "second") == "running"
-    });
-    assert_eq!(program(&sample, "first").unwrap().starts, Some(1));
-    std::fs::remove_file(second).unwrap();
-    dtrace.reload();
-    until(&mut dtrace, "the end of the second", |sample| program(sample, "second").is_none());
-    assert_eq!(program(&tick(&mut dtrace), "first").unwrap().starts, Some(1));
-}
-
-#[test]
-fn a_reload_gives_a_disabled_program_another_chance() {
-    let mut host = Host::new("[ -e $(dirname $0)/fixed ] || exec yes; while :; do rec end; sleep 0.1; done");
-    host.options.budget.bytes_per_second = 1 << 20;
-    let mut dtrace = host.start();
-    until(&mut dtrace, "disabled", |sample| state(sample, "oncpu") == "disabled");
-    std::fs::write(host.file("fixed"), "").unwrap();
-    dtrace.reload();
-    until(&mut dtrace, "running", |sample| state(sample, "oncpu") == "running");
-}
-
-#[test]
-fn check_names_file_and_line() {
-    let host = Host::new(
-        "case \"$*\" in *bad*) echo \"dtrace: failed to compile script $4: line 9: undefined function name: foo\" >&2; exit 1;; esac",
-    );
-    let dtrace = host.options.path.as_deref();
-    let good = host.write("good.d", &user("nfs_ops"));
-    let checked = check(&good, dtrace).unwrap();
-    assert_eq!((checked.header.name.as_str(), checked.compiled), ("nfs_ops", true));
-    assert!(!check(&good, None).unwrap().compiled);
-    let bad = host.write("bad.d", &user("bad_ops"));
-    let error = check(&bad, dtrace).unwrap_err();
-    assert_eq!(error.to_string(), format!("{}:9: undefined function name: foo", bad.display()));
-    let error = check(Path::new("/nowhere.d"), dtrace).unwrap_err();
-    assert!(error.to_string().starts_with("/nowhere.d: "), "{error}");
-}
-
 /// In the child SIGPIPE has its default again (Rust ignores it, and ignored signals are inherited).
 #[test]
 #[cfg(target_os = "linux")]
@@ -412,7 +208,7 @@ fn no_child_outlives_a_killed_generator() {
     let host = Host::new(&format!("echo $$ >$(dirname $0)/pid; {GOOD}"));
     let exe = std::env::current_exe().unwrap();
     let mut generator = Command::new(exe)
-        .args(["--exact", "victim", "--ignored", "--nocapture"])
+        .args(["--exact", "children::victim", "--ignored", "--nocapture"])
         .env("ZONESCOPE_VICTIM", host.options.path.as_ref().unwrap())
         .stdout(std::process::Stdio::null())
         .stderr(std::process::Stdio::null())
