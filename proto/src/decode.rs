@@ -8,9 +8,9 @@ use prost::Message;
 use prost::encoding::{WireType, decode_key, decode_varint};
 
 use crate::families::{Family, REPEATED, Sink, Value, Visitor, walk};
-use crate::fold::{check as check_columns, unfold};
+use crate::fold::{InColumns, check as check_columns, unfold};
 use crate::limits::*;
-use crate::topic::{NameError, Topic};
+use crate::topic::{NameError, check_host_id, check_zone};
 use crate::{FORMAT_VERSION, v1};
 
 /// Why bytes are not a frame.
@@ -79,10 +79,14 @@ pub fn encode(frame: &v1::Frame, into: &mut Vec<u8>) -> Result<(), DecodeError> 
     check_header(frame)?;
     check_columns(frame)?;
     check_nested(frame)?;
+    if bytes > MAX_TEXT_BYTES {
+        check_texts(frame)?;
+    }
     into.clear();
-    into.reserve(bytes);
-    frame.encode_raw(into);
-    count_rows(into)
+    into.resize(bytes, 0);
+    // A slice takes a byte at a fifth of what it costs to push it to a Vec, and nearly all come one by one.
+    frame.encode_raw(&mut into.as_mut_slice());
+    count_rows(into).map(drop)
 }
 
 /// Reads a frame. Its header is there and valid, and every limit holds.
@@ -94,24 +98,38 @@ pub fn decode(bytes: &[u8]) -> Result<v1::Frame, DecodeError> {
     if bytes.len() > MAX_FRAME_BYTES {
         return Err(DecodeError::TooLarge(bytes.len()));
     }
-    count_rows(bytes)?;
-    let mut frame = v1::Frame::decode(bytes).map_err(|e| DecodeError::Malformed(e.to_string()))?;
+    let mut frame = count_rows(bytes)?.room();
+    frame.merge(bytes).map_err(|e| DecodeError::Malformed(e.to_string()))?;
     unfold(&mut frame)?;
     check_header(&frame)?;
     check_nested(&frame)?;
+    // No text is longer than what it stands in, and nearly every frame is shorter than a text may be.
+    if bytes.len() > MAX_TEXT_BYTES {
+        check_texts(&frame)?;
+    }
     Ok(frame)
 }
 
-fn count_rows(bytes: &[u8]) -> Result<(), DecodeError> {
+/// Counts rows before anything is allocated for them; gives how many come in columns, at most.
+fn count_rows(bytes: &[u8]) -> Result<InColumns, DecodeError> {
     const ROWS: &str = "rows of one family";
     let (mut counts, mut in_columns) = ([0; NUMBERS], [0; NUMBERS]);
+    let mut rows = InColumns::default();
     each_field(bytes, |number, value| match number {
         ANNOUNCEMENT => one_more(&mut counts, number, "announcements", MAX_ANNOUNCEMENTS),
-        // Should they stand twice, both count together: that is how they are decoded.
-        ONCPU_PROCESS_COLUMNS => each_field(value, |number, _| one_more(&mut in_columns, number, ROWS, MAX_ROWS)),
-        _ if REPEATED.contains(&number) => one_more(&mut counts, number, ROWS, MAX_ROWS),
+        ONCPU_PROCESS_COLUMNS => each_field(value, |number, value| {
+            // A number takes a byte or more.
+            rows.process = if number == NAME { value.len() } else { rows.process };
+            // Should columns stand twice, both count together: that is how they are decoded.
+            one_more(&mut in_columns, number, ROWS, MAX_ROWS)
+        }),
+        _ if REPEATED.contains(&number) => {
+            rows.core = if number == ONCPU_CORE_SAMPLES { value.len() } else { rows.core };
+            one_more(&mut counts, number, ROWS, MAX_ROWS)
+        }
         _ => Ok(()),
-    })
+    })?;
+    Ok(rows)
 }
 
 /// Counts repeated fields by their tags alone; `limit_of` names those that have a limit, by their number.
@@ -165,8 +183,11 @@ fn each_field<'a>(
 }
 
 /// The numbers of fields in Frame.
+const ONCPU_CORE_SAMPLES: u32 = 29;
 const ONCPU_PROCESS_COLUMNS: u32 = 30;
 const ANNOUNCEMENT: u32 = 50;
+/// The number of a field in OnCpuProcessColumns.
+const NAME: u32 = 2;
 
 fn check_header(frame: &v1::Frame) -> Result<(), DecodeError> {
     let header = frame.header.as_ref().ok_or(DecodeError::NoHeader)?;
@@ -177,8 +198,8 @@ fn check_header(frame: &v1::Frame) -> Result<(), DecodeError> {
     if header.zone.is_some() && zone.is_empty() {
         return Err(DecodeError::Name { field: "zone", error: NameError::Empty });
     }
-    Topic::new("", &header.host_id).map_err(|error| DecodeError::Name { field: "host_id", error })?;
-    Topic::new(zone, &header.host_id).map_err(|error| DecodeError::Name { field: "zone", error })?;
+    check_host_id(&header.host_id).map_err(|error| DecodeError::Name { field: "host_id", error })?;
+    check_zone(zone).map_err(|error| DecodeError::Name { field: "zone", error })?;
     for (field, value) in [
         ("epoch", header.epoch),
         ("sequence", header.sequence),
@@ -199,9 +220,6 @@ fn check_header(frame: &v1::Frame) -> Result<(), DecodeError> {
 }
 
 fn check_nested(frame: &v1::Frame) -> Result<(), DecodeError> {
-    let mut texts = Texts(Ok(()));
-    walk(frame, &mut texts);
-    texts.0?;
     for d in &frame.distribution {
         let (lower, upper, count) = (d.lower.len(), d.upper.len(), d.count.len());
         if lower != upper || lower != count {
@@ -229,6 +247,13 @@ fn check_nested(frame: &v1::Frame) -> Result<(), DecodeError> {
         check_text(&a.zone)?;
     }
     Ok(())
+}
+
+/// The texts of all rows.
+fn check_texts(frame: &v1::Frame) -> Result<(), DecodeError> {
+    let mut texts = Texts(Ok(()));
+    walk(frame, &mut texts);
+    texts.0
 }
 
 fn check_labels(labels: &[v1::Label]) -> Result<(), DecodeError> {

@@ -3,11 +3,13 @@
 //! Whoever publishes folds a frame before it is encoded; [`crate::decode`] unfolds it, so that nobody else sees the columns.
 //! A family is folded where each of its rows has its samples, and as a whole or not at all.
 
-use std::collections::HashMap;
-
 use crate::decode::{DecodeError, check_text, limit};
 use crate::limits::{MAX_FRAME_BYTES, MAX_ROWS};
 use crate::v1;
+
+/// A name is looked for among so many. It may stand again behind these: a zone decides itself how many names it has, and must
+/// not make a tick long.
+const LOOK_AT: usize = 64;
 
 /// The rows of a frame that is folded.
 #[derive(Debug, Default)]
@@ -44,6 +46,32 @@ pub fn fold(frame: &mut v1::Frame) -> Rows {
     rows
 }
 
+/// How many rows come in columns: so many at most.
+#[derive(Debug, Default)]
+pub(crate) struct InColumns {
+    pub(crate) core: usize,
+    pub(crate) process: usize,
+}
+
+impl InColumns {
+    /// A frame with room for them, so that decoding need not make room again and again.
+    pub(crate) fn room(self) -> v1::Frame {
+        let (core, process) = (self.core.min(MAX_ROWS), self.process.min(MAX_ROWS));
+        let columns = || v1::OnCpuProcessColumns {
+            execname: Vec::new(),
+            name: Vec::with_capacity(process),
+            pid_step: Vec::with_capacity(process),
+            core: Vec::with_capacity(process),
+            samples: Vec::with_capacity(process),
+        };
+        v1::Frame {
+            oncpu_core_samples: Vec::with_capacity(core),
+            oncpu_process_columns: (process > 0).then(columns),
+            ..v1::Frame::default()
+        }
+    }
+}
+
 /// Makes rows of the columns again.
 ///
 /// # Errors
@@ -51,19 +79,15 @@ pub fn fold(frame: &mut v1::Frame) -> Rows {
 pub(crate) fn unfold(frame: &mut v1::Frame) -> Result<(), DecodeError> {
     check(frame)?;
     let samples = std::mem::take(&mut frame.oncpu_core_samples);
-    frame.oncpu_core.extend((0..).zip(samples).map(|(core, samples)| v1::OnCpuCore { core, samples: Some(samples) }));
+    let cores = samples.into_iter().enumerate();
+    frame.oncpu_core.extend(cores.map(|(core, samples)| v1::OnCpuCore { core: core as u64, samples: Some(samples) }));
     let Some(columns) = frame.oncpu_process_columns.take() else { return Ok(()) };
-    let pids = columns.pid_step.iter().scan(0u64, |pid, step| {
-        *pid = pid.wrapping_add_signed(*step);
-        Some(*pid)
-    });
-    let names = columns.name.iter().filter_map(|name| name_of(&columns, *name));
-    let rows = pids.zip(names).zip(&columns.core).zip(&columns.samples);
-    frame.oncpu_process.extend(rows.map(|(((pid, execname), core), samples)| v1::OnCpuProcess {
-        pid,
-        execname: execname.clone(),
-        core: *core,
-        samples: Some(*samples),
+    let mut pid = 0u64;
+    let rows = columns.name.iter().zip(&columns.pid_step).zip(&columns.core).zip(&columns.samples);
+    frame.oncpu_process.extend(rows.map(|(((name, step), core), samples)| {
+        pid = pid.wrapping_add_signed(*step);
+        let execname = name_of(&columns, *name).cloned().unwrap_or_default();
+        v1::OnCpuProcess { pid, execname, core: *core, samples: Some(*samples) }
     }));
     Ok(())
 }
@@ -106,11 +130,10 @@ fn columns(rows: &[v1::OnCpuProcess]) -> Option<v1::OnCpuProcessColumns> {
     let before = std::iter::once(0).chain(rows.iter().map(|row| row.pid));
     columns.pid_step =
         rows.iter().zip(before).map(|(row, before)| row.pid.wrapping_sub(before).cast_signed()).collect();
-    let mut names: HashMap<&str, u64> = HashMap::new();
     for row in rows {
-        let next = names.len() as u64;
-        columns.name.push(*names.entry(&row.execname).or_insert(next));
-        if names.len() > columns.execname.len() {
+        let known = columns.execname.iter().take(LOOK_AT).position(|name| *name == row.execname);
+        columns.name.push(known.unwrap_or(columns.execname.len()) as u64);
+        if known.is_none() {
             columns.execname.push(row.execname.clone());
         }
     }
