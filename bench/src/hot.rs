@@ -12,7 +12,7 @@ use zonescope_collector_columnar::store::{Incoming, Place, Store, StoreOptions};
 use zonescope_generator::kstat::custom::Custom;
 use zonescope_generator::recorded::open;
 use zonescope_generator::source::Sample;
-use zonescope_proto::{decode, v1, walk};
+use zonescope_proto::{decode, walk};
 
 use crate::workload::{Frames, Tally, packets, sealer};
 
@@ -80,7 +80,7 @@ fn tick(arguments: &Arguments, tally: &mut Tally) -> anyhow::Result<()> {
             capture.next(&mut sample);
         }
         for zone in std::mem::take(&mut sample.zones).into_values() {
-            let mut frame: v1::Frame = zone.frame;
+            let mut frame = zone.frame;
             walk(&frame, tally);
             black_box(sealer.seal(Some(zone.zone), &mut frame, tick * 1_000_000_000, 1000)?);
         }

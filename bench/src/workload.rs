@@ -52,7 +52,7 @@ pub(crate) fn packets(data: &Path) -> anyhow::Result<Vec<Packet>> {
         while let Some(time) = capture.next(&mut sample) {
             let time_ns = time.context("a packet without a time")?;
             let zones = std::mem::take(&mut sample).zones.into_values();
-            packets.extend(zones.map(|zone| Packet { zone: zone.zone, time_ns, rows: zone.frame }));
+            packets.extend(zones.map(|zone| Packet { zone: zone.zone, time_ns, rows: *zone.frame }));
         }
     }
     // Captures of one zone may overlap by a second.

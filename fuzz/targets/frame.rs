@@ -3,6 +3,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use zonescope_fuzz as _;
+use zonescope_proto::fold::fold;
 use zonescope_proto::{Family, Sink, Value, decode, encode, v1, walk};
 
 struct Count(usize);
@@ -27,6 +28,17 @@ fuzz_target!(|bytes: &[u8]| {
             let read = decode(&again).expect("what was written is read");
             encode(&read, &mut third).expect("it is as long as before");
             assert_eq!(again, third);
+            folded(read, &again);
         }
     }
 });
+
+/// As columns it says the same.
+fn folded(mut frame: v1::Frame, unfolded: &[u8]) {
+    let (mut columns, mut rows) = (Vec::new(), Vec::new());
+    fold(&mut frame);
+    if encode(&frame, &mut columns).is_ok() {
+        encode(&decode(&columns).expect("what was written is read"), &mut rows).expect("it was written before");
+        assert_eq!(rows, unfolded);
+    }
+}

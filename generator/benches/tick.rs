@@ -69,7 +69,7 @@ fn header(zone: &v1::Zone) -> v1::Header {
 }
 
 fn frames(sample: Sample) -> Vec<v1::Frame> {
-    sample.zones.into_values().map(|z| v1::Frame { header: Some(header(&z.zone)), ..z.frame }).collect()
+    sample.zones.into_values().map(|z| v1::Frame { header: Some(header(&z.zone)), ..*z.frame }).collect()
 }
 
 fn encode_all(frames: &[v1::Frame], buffer: &mut Vec<u8>) -> usize {

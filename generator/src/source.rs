@@ -33,8 +33,9 @@ pub struct Sample {
 pub struct ZoneSample {
     /// Who it is. Its name is filled in by [`Sample::zone`].
     pub zone: v1::Zone,
-    /// Its families; no header yet.
-    pub frame: v1::Frame,
+    /// Its families; no header yet. In a box: a frame has 4 KB without what it holds, and a map moves its values about, and leaves
+    /// room for as many again.
+    pub frame: Box<v1::Frame>,
 }
 
 impl Sample {
@@ -42,7 +43,7 @@ impl Sample {
     pub fn zone(&mut self, name: &ZoneName) -> &mut ZoneSample {
         if !self.zones.contains_key(name) {
             let zone = v1::Zone { name: name.to_string(), ..v1::Zone::default() };
-            self.zones.insert(name.clone(), ZoneSample { zone, frame: v1::Frame::default() });
+            self.zones.insert(name.clone(), ZoneSample { zone, ..ZoneSample::default() });
         }
         #[allow(clippy::expect_used, reason = "inserted above")]
         self.zones.get_mut(name).expect("the zone is there")

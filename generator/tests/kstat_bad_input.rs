@@ -84,7 +84,7 @@ fn used(samples: &[Sample], name: &str, resource: Resource) -> Usage {
         let zone = zone(&samples[at], name);
         let header =
             v1::Header { zone: Some(zone.zone.clone()), time: (at as u64 + 1) * SECOND_NS, ..v1::Header::default() };
-        v1::Frame { header: Some(header), ..zone.frame.clone() }
+        v1::Frame { header: Some(header), ..*zone.frame.clone() }
     };
     usage(Some(&frame(0)), &frame(1)).into_iter().find(|u| u.resource == resource).unwrap()
 }

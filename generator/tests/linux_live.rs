@@ -147,7 +147,7 @@ impl Watch {
     }
 
     fn frame(&mut self, zone: &ZoneName) -> v1::Frame {
-        self.sample().zones.remove(zone).unwrap_or_else(|| panic!("{zone} is no zone")).frame
+        *self.sample().zones.remove(zone).unwrap_or_else(|| panic!("{zone} is no zone")).frame
     }
 }
 

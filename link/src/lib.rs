@@ -20,7 +20,7 @@
 //! | generator, all subscribers | 524,288 frames, and 2,048 for each in any case | the same |
 //! | generator, connections | 512, 64 of an address; unknown ones 128, 32 of an address | newcomers are turned away; of the unknown the oldest gives way |
 //! | generator, answers ([`recover::Bounds`]) | 8 MiB a client, 64 MiB in all, 16 MiB more an endpoint of some zones | requests wait, or are ignored |
-//! | subscriber, all endpoints together | [`subscribe::QUEUE_FRAMES`] frames | reading pauses: the generator's queue takes over |
+//! | subscriber, all endpoints together | [`subscribe::QUEUE_BUNCHES`] bunches of [`subscribe::BUNCH`] frames | reading pauses: the generator's queue takes over |
 //! | subscriber, frames that wait for earlier ones ([`order::Options`]) | 64 MiB | newcomers are let go, and asked for again |
 //!
 //! What strangers can make a process keep has its bounds in [`zonescope_proto::limits`]. Only [`transport`] knows what ZeroMQ and CURVE

@@ -8,9 +8,9 @@ use prost::Message;
 use prost::encoding::{WireType, decode_key, decode_varint};
 
 use crate::families::{Family, REPEATED, Sink, Value, Visitor, walk};
-use crate::fold::unfold;
+use crate::fold::{InColumns, check as check_columns, unfold};
 use crate::limits::*;
-use crate::topic::{NameError, Topic};
+use crate::topic::{NameError, check_host_id, check_zone};
 use crate::{FORMAT_VERSION, v1};
 
 /// Why bytes are not a frame.
@@ -62,6 +62,9 @@ pub enum DecodeError {
         /// Counts.
         count: usize,
     },
+    /// Columns of different lengths, or a row with a name that is not there.
+    #[error("columns of oncpu_process that make no rows")]
+    Columns,
 }
 
 /// Writes a frame as bytes.
@@ -74,11 +77,16 @@ pub fn encode(frame: &v1::Frame, into: &mut Vec<u8>) -> Result<(), DecodeError> 
         return Err(DecodeError::TooLarge(bytes));
     }
     check_header(frame)?;
+    check_columns(frame)?;
     check_nested(frame)?;
+    if bytes > MAX_TEXT_BYTES {
+        check_texts(frame)?;
+    }
     into.clear();
-    into.reserve(bytes);
-    frame.encode_raw(into);
-    count_rows(into)
+    into.resize(bytes, 0);
+    // A slice takes a byte at a fifth of what it costs to push it to a Vec, and nearly all come one by one.
+    frame.encode_raw(&mut into.as_mut_slice());
+    count_rows(into).map(drop)
 }
 
 /// Reads a frame. Its header is there and valid, and every limit holds.
@@ -90,33 +98,71 @@ pub fn decode(bytes: &[u8]) -> Result<v1::Frame, DecodeError> {
     if bytes.len() > MAX_FRAME_BYTES {
         return Err(DecodeError::TooLarge(bytes.len()));
     }
-    count_rows(bytes)?;
-    let mut frame = v1::Frame::decode(bytes).map_err(|e| DecodeError::Malformed(e.to_string()))?;
-    limit("rows of one family", frame.oncpu_core.len() + frame.oncpu_core_samples.len(), MAX_ROWS)?;
-    unfold(&mut frame);
+    let mut frame = count_rows(bytes)?.room();
+    frame.merge(bytes).map_err(|e| DecodeError::Malformed(e.to_string()))?;
+    unfold(&mut frame)?;
     check_header(&frame)?;
     check_nested(&frame)?;
+    // No text is longer than what it stands in, and nearly every frame is shorter than a text may be.
+    if bytes.len() > MAX_TEXT_BYTES {
+        check_texts(&frame)?;
+    }
     Ok(frame)
 }
 
-fn count_rows(bytes: &[u8]) -> Result<(), DecodeError> {
-    count_fields(bytes, |tag| match tag {
-        ANNOUNCEMENT => Some(("announcements", MAX_ANNOUNCEMENTS)),
-        _ if REPEATED.contains(&tag) => Some(("rows of one family", MAX_ROWS)),
-        _ => None,
-    })
+/// Counts rows before anything is allocated for them; gives how many come in columns, at most.
+fn count_rows(bytes: &[u8]) -> Result<InColumns, DecodeError> {
+    const ROWS: &str = "rows of one family";
+    let (mut counts, mut in_columns) = ([0; NUMBERS], [0; NUMBERS]);
+    let mut rows = InColumns::default();
+    each_field(bytes, |number, value| match number {
+        ANNOUNCEMENT => one_more(&mut counts, number, "announcements", MAX_ANNOUNCEMENTS),
+        ONCPU_PROCESS_COLUMNS => each_field(value, |number, value| {
+            // A number takes a byte or more.
+            rows.process = if number == NAME { value.len() } else { rows.process };
+            // Should columns stand twice, both count together: that is how they are decoded.
+            one_more(&mut in_columns, number, ROWS, MAX_ROWS)
+        }),
+        _ if REPEATED.contains(&number) => {
+            rows.core = if number == ONCPU_CORE_SAMPLES { value.len() } else { rows.core };
+            one_more(&mut counts, number, ROWS, MAX_ROWS)
+        }
+        _ => Ok(()),
+    })?;
+    Ok(rows)
 }
 
 /// Counts repeated fields by their tags alone; `limit_of` names those that have a limit, by their number.
 pub(crate) fn count_fields(
-    mut bytes: &[u8],
+    bytes: &[u8],
     limit_of: impl Fn(u32) -> Option<(&'static str, usize)>,
 ) -> Result<(), DecodeError> {
+    let mut counts = [0; NUMBERS];
+    each_field(bytes, |number, _| {
+        limit_of(number).map_or(Ok(()), |(what, most)| one_more(&mut counts, number, what, most))
+    })
+}
+
+/// Fields are told apart by their number, up to this one.
+const NUMBERS: usize = 64;
+
+#[inline]
+fn one_more(counts: &mut [usize; NUMBERS], number: u32, what: &'static str, most: usize) -> Result<(), DecodeError> {
+    let count = &mut counts[number as usize % NUMBERS];
+    *count += 1;
+    limit(what, *count, most)
+}
+
+/// Walks over the outermost fields of a message: the number of each, and its bytes, where it is a text, a message or packed.
+#[inline]
+fn each_field<'a>(
+    mut bytes: &'a [u8],
+    mut see: impl FnMut(u32, &'a [u8]) -> Result<(), DecodeError>,
+) -> Result<(), DecodeError> {
     let malformed = |what: &str| DecodeError::Malformed(what.to_owned());
-    let mut counts = [0usize; 64];
     while !bytes.is_empty() {
-        let (tag, wire_type) = decode_key(&mut bytes).map_err(|e| malformed(&e.to_string()))?;
-        let skip = match wire_type {
+        let (number, wire_type) = decode_key(&mut bytes).map_err(|e| malformed(&e.to_string()))?;
+        let length = match wire_type {
             WireType::Varint => {
                 decode_varint(&mut bytes).map_err(|e| malformed(&e.to_string()))?;
                 0
@@ -129,19 +175,19 @@ pub(crate) fn count_fields(
             }
             WireType::StartGroup | WireType::EndGroup => return Err(malformed("a group")),
         };
-        bytes = bytes.get(skip..).ok_or_else(|| malformed("cut off"))?;
-
-        if let Some((what, most)) = limit_of(tag) {
-            let count = &mut counts[tag as usize % counts.len()];
-            *count += 1;
-            limit(what, *count, most)?;
-        }
+        let (value, rest) = bytes.split_at_checked(length).ok_or_else(|| malformed("cut off"))?;
+        bytes = rest;
+        see(number, value)?;
     }
     Ok(())
 }
 
-/// The number of `announcement` in Frame.
+/// The numbers of fields in Frame.
+const ONCPU_CORE_SAMPLES: u32 = 29;
+const ONCPU_PROCESS_COLUMNS: u32 = 30;
 const ANNOUNCEMENT: u32 = 50;
+/// The number of a field in OnCpuProcessColumns.
+const NAME: u32 = 2;
 
 fn check_header(frame: &v1::Frame) -> Result<(), DecodeError> {
     let header = frame.header.as_ref().ok_or(DecodeError::NoHeader)?;
@@ -152,8 +198,8 @@ fn check_header(frame: &v1::Frame) -> Result<(), DecodeError> {
     if header.zone.is_some() && zone.is_empty() {
         return Err(DecodeError::Name { field: "zone", error: NameError::Empty });
     }
-    Topic::new("", &header.host_id).map_err(|error| DecodeError::Name { field: "host_id", error })?;
-    Topic::new(zone, &header.host_id).map_err(|error| DecodeError::Name { field: "zone", error })?;
+    check_host_id(&header.host_id).map_err(|error| DecodeError::Name { field: "host_id", error })?;
+    check_zone(zone).map_err(|error| DecodeError::Name { field: "zone", error })?;
     for (field, value) in [
         ("epoch", header.epoch),
         ("sequence", header.sequence),
@@ -174,9 +220,6 @@ fn check_header(frame: &v1::Frame) -> Result<(), DecodeError> {
 }
 
 fn check_nested(frame: &v1::Frame) -> Result<(), DecodeError> {
-    let mut texts = Texts(Ok(()));
-    walk(frame, &mut texts);
-    texts.0?;
     for d in &frame.distribution {
         let (lower, upper, count) = (d.lower.len(), d.upper.len(), d.count.len());
         if lower != upper || lower != count {
@@ -206,12 +249,19 @@ fn check_nested(frame: &v1::Frame) -> Result<(), DecodeError> {
     Ok(())
 }
 
+/// The texts of all rows.
+fn check_texts(frame: &v1::Frame) -> Result<(), DecodeError> {
+    let mut texts = Texts(Ok(()));
+    walk(frame, &mut texts);
+    texts.0
+}
+
 fn check_labels(labels: &[v1::Label]) -> Result<(), DecodeError> {
     limit("labels", labels.len(), MAX_LABELS)?;
     labels.iter().try_for_each(|l| check_text(&l.name).and_then(|()| check_text(&l.value)))
 }
 
-fn check_text(text: &str) -> Result<(), DecodeError> {
+pub(crate) fn check_text(text: &str) -> Result<(), DecodeError> {
     limit("bytes of text", text.len(), MAX_TEXT_BYTES)
 }
 

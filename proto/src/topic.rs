@@ -28,10 +28,24 @@ fn check(name: &str, longest: usize) -> Result<(), NameError> {
     if name.len() > longest {
         return Err(NameError::TooLong(name.len(), longest));
     }
+    // Nearly every name.
+    if name.bytes().all(|b| matches!(b, b' '..=b'~') && b != b'/') {
+        return Ok(());
+    }
     match name.chars().find(|c| *c == '/' || c.is_control()) {
         Some(c) => Err(NameError::Character(c)),
         None => Ok(()),
     }
+}
+
+/// Whether this is the zone of a topic: a name, or nothing, for the host frame.
+pub(crate) fn check_zone(zone: &str) -> Result<(), NameError> {
+    if zone.is_empty() { Ok(()) } else { check(zone, MAX_ZONE_NAME_BYTES) }
+}
+
+/// Whether this is the host of a topic.
+pub(crate) fn check_host_id(host_id: &str) -> Result<(), NameError> {
+    check(host_id, MAX_HOST_ID_BYTES)
 }
 
 /// The name of a zone: its identity. Never empty, no slash, no control character.
@@ -92,11 +106,15 @@ pub struct Topic {
 impl Topic {
     /// The topic of a zone, or of the host frame where `zone` is empty.
     pub fn new(zone: &str, host_id: &str) -> Result<Self, NameError> {
-        if !zone.is_empty() {
-            check(zone, MAX_ZONE_NAME_BYTES)?;
-        }
-        check(host_id, MAX_HOST_ID_BYTES)?;
+        check_zone(zone)?;
+        check_host_id(host_id)?;
         Ok(Topic { zone: zone.to_owned(), host_id: host_id.to_owned() })
+    }
+
+    /// Whether this is how it is written on the wire.
+    pub fn is(&self, bytes: &[u8]) -> bool {
+        let rest = bytes.strip_prefix(self.zone.as_bytes()).and_then(|rest| rest.strip_prefix(b"/"));
+        rest == Some(self.host_id.as_bytes())
     }
 
     /// Reads a topic off the wire. `None` where it is none.

@@ -49,6 +49,19 @@ fn any_rows() -> impl Strategy<Value = Rows> {
     proptest::collection::vec(row, 0..20)
 }
 
+/// Rows of processes, nearly always with samples.
+fn any_processes() -> impl Strategy<Value = Vec<v1::OnCpuProcess>> {
+    let pid = prop_oneof![0..100_000u64, any::<u64>()];
+    let samples = proptest::option::weighted(0.99, any::<u64>());
+    let row = (pid, "[a-c]{0,2}", any::<u64>(), samples).prop_map(|(pid, execname, core, samples)| v1::OnCpuProcess {
+        pid,
+        execname,
+        core,
+        samples,
+    });
+    proptest::collection::vec(row, 0..30)
+}
+
 fn header() -> v1::Header {
     v1::Header {
         version: FORMAT_VERSION,
@@ -109,6 +122,20 @@ proptest! {
         prop_assert_eq!(walked(&decoded), walked(&frame));
     }
 
+    /// What is sent as columns comes out as rows, in their order, and the sender has its rows again.
+    #[test]
+    fn any_frame_that_is_folded_comes_out_as_it_went_in(rows in any_rows(), processes in any_processes(), cores in 0u64..20) {
+        let mut frame = frame_of(&rows);
+        frame.oncpu_core = (0..cores).map(|core| v1::OnCpuCore { core, samples: Some(core * 1000) }).collect();
+        frame.oncpu_process = processes;
+        let (mut bytes, mut folded) = (Vec::new(), frame.clone());
+        let taken = fold::fold(&mut folded);
+        encode(&folded, &mut bytes).unwrap();
+        prop_assert_eq!(&decode(&bytes).unwrap(), &frame);
+        taken.put_back(&mut folded);
+        prop_assert_eq!(folded, frame);
+    }
+
     #[test]
     fn any_bytes_give_a_frame_or_an_error(bytes in proptest::collection::vec(any::<u8>(), 0..600)) {
         let _ = decode(&bytes);
@@ -129,6 +156,7 @@ proptest! {
     #[test]
     fn any_topic_that_parses_prints_as_it_was(bytes in proptest::collection::vec(any::<u8>(), 0..40)) {
         if let Some(topic) = Topic::parse(&bytes) {
+            prop_assert!(topic.is(&bytes) && !topic.is(&[&bytes[..], b"x"].concat()));
             prop_assert_eq!(topic.to_string().into_bytes(), bytes);
         }
     }
@@ -248,24 +276,113 @@ fn full_frame() -> v1::Frame {
     frame
 }
 
-/// The bytes of format version 1, for ever: frames that were stored must be read by every later version. A new
-/// field changes what is written here (`UPDATE=1`), never what was.
-#[test]
-fn samples_of_all_cores_are_a_list_on_the_wire_and_rows_to_whoever_decodes() {
-    let oncpu_core = (0..16).map(|core| v1::OnCpuCore { core, samples: Some(core * 300) }).collect();
-    let frame = v1::Frame { header: Some(header()), oncpu_core, ..v1::Frame::default() };
-    let (mut rows, mut list, mut folded) = (Vec::new(), Vec::new(), frame.clone());
-    fold::fold(&mut folded);
-    encode(&frame, &mut rows).unwrap();
-    encode(&folded, &mut list).unwrap();
-    let header = v1::Frame { header: Some(header()), ..v1::Frame::default() }.encoded_len();
-    assert_eq!((rows.len() - header, list.len() - header), (4 + 15 * 7, 2 + 1 + 1 + 15 * 2));
-    assert_eq!(decode(&list).unwrap(), frame);
-    folded.oncpu_core_samples = vec![0; MAX_ROWS + 1];
-    encode(&folded, &mut list).unwrap();
-    assert!(matches!(decode(&list), Err(DecodeError::TooMany { .. })));
+fn oncpu() -> v1::Frame {
+    let oncpu_core = (0..3).map(|core| v1::OnCpuCore { core, samples: Some(core * 300) }).collect();
+    let process =
+        |pid, execname: &str, core| v1::OnCpuProcess { pid, execname: execname.into(), core, samples: Some(pid) };
+    let oncpu_process = vec![process(700, "c", 2), process(698, "init", 0), process(702, "c", 1)];
+    v1::Frame { header: Some(header()), oncpu_core, oncpu_process, ..v1::Frame::default() }
 }
 
+fn with_columns(change: impl Fn(&mut v1::OnCpuProcessColumns)) -> v1::Frame {
+    let mut frame = oncpu();
+    fold::fold(&mut frame);
+    change(frame.oncpu_process_columns.as_mut().unwrap());
+    frame
+}
+
+/// As columns and as messages, as frames had them before: format version 1 has both for ever.
+#[test]
+fn rows_of_oncpu_are_columns_on_the_wire_and_rows_to_whoever_decodes() {
+    let frame = oncpu();
+    let header = encoded(&v1::Frame { header: Some(crate::header()), ..v1::Frame::default() });
+    let columns = [
+        &[0xea, 0x01, 5, 0, 0xac, 0x02, 0xd8, 0x04, 0xf2, 0x01, 33][..],
+        &[0x0a, 1, b'c', 0x0a, 4, b'i', b'n', b'i', b't', 0x12, 3, 0, 1, 0],
+        &[0x1a, 4, 0xf8, 0x0a, 3, 8, 0x22, 3, 2, 0, 1],
+        &[0x2a, 6, 0xbc, 0x05, 0xba, 0x05, 0xbe, 0x05],
+    ];
+    let columns = [&header[..], &columns.concat()].concat();
+    assert_eq!(encoded(&with_columns(|_| {})), columns);
+    assert_eq!(decode(&columns).unwrap(), frame);
+
+    let messages = encoded(&frame);
+    assert_eq!(decode(&messages).unwrap(), frame);
+    // Decoders of protobuf take one after the other; so do we.
+    let both = decode(&[&messages[..], &columns[header.len()..]].concat()).unwrap();
+    assert_eq!(both.oncpu_process, [&frame.oncpu_process[..], &frame.oncpu_process].concat());
+}
+
+/// Behind the first names a name stands again, rather than being looked for among thousands.
+#[test]
+fn a_zone_with_many_names_comes_out_as_it_went_in() {
+    let row = |n| v1::OnCpuProcess { pid: n, execname: (n % 100).to_string(), core: 0, samples: Some(1) };
+    let frame = v1::Frame { oncpu_process: (0..200).map(row).collect(), ..oncpu() };
+    let (mut folded, mut bytes) = (frame.clone(), Vec::new());
+    fold::fold(&mut folded);
+    assert_eq!(folded.oncpu_process_columns.as_ref().unwrap().execname.len(), 100 + 36);
+    encode(&folded, &mut bytes).unwrap();
+    assert_eq!(decode(&bytes).unwrap(), frame);
+}
+
+#[test]
+fn rows_without_samples_and_rows_of_some_cores_stay_messages() {
+    let mut frame = oncpu();
+    frame.oncpu_core.remove(1);
+    frame.oncpu_process[1].samples = None;
+    let mut folded = frame.clone();
+    fold::fold(&mut folded);
+    assert_eq!(folded, frame);
+}
+
+#[test]
+fn columns_that_make_no_rows_or_break_a_limit_are_refused() {
+    let shorter: [fn(&mut v1::OnCpuProcessColumns); 4] = [
+        |columns| columns.name.truncate(2),
+        |columns| columns.pid_step.truncate(2),
+        |columns| columns.core.truncate(2),
+        |columns| columns.samples.truncate(2),
+    ];
+    for shorter in shorter {
+        assert_eq!(refused(&with_columns(shorter)), DecodeError::Columns);
+    }
+    assert_eq!(refused(&with_columns(|columns| columns.name[2] = 2)), DecodeError::Columns);
+    assert_eq!(refused(&with_columns(|columns| columns.name[2] = u64::MAX)), DecodeError::Columns);
+
+    let wordy = with_columns(|columns| columns.execname[0] = "x".repeat(MAX_TEXT_BYTES + 1));
+    assert!(matches!(refused(&wordy), DecodeError::TooMany { what: "bytes of text", .. }));
+
+    let many = |rows: usize, name: usize| {
+        with_columns(move |columns| {
+            columns.execname = vec!["x".repeat(name)];
+            columns.pid_step = vec![0; rows];
+            (columns.name, columns.core, columns.samples) = (vec![0; rows], vec![0; rows], vec![0; rows]);
+        })
+    };
+    assert_eq!(decode(&encoded(&many(MAX_ROWS, 8))).unwrap().oncpu_process.len(), MAX_ROWS);
+    assert!(matches!(refused(&many(MAX_ROWS + 1, 8)), DecodeError::TooMany { what: "rows of one family", .. }));
+    let mut both = many(MAX_ROWS, 8);
+    both.oncpu_process = oncpu().oncpu_process;
+    assert!(matches!(refused(&both), DecodeError::TooMany { what: "rows of one family", .. }));
+    // 20 KB that would be 4 MB as rows.
+    assert!(matches!(refused(&many(MAX_ROWS, MAX_TEXT_BYTES)), DecodeError::TooMany { what: "bytes of names", .. }));
+
+    let mut cores = oncpu();
+    cores.oncpu_core_samples = vec![0; MAX_ROWS];
+    assert!(matches!(refused(&cores), DecodeError::TooMany { what: "rows of one family", .. }));
+}
+
+/// Two bytes stand for a name that takes 24 in memory: names are counted before they are decoded, in both halves together.
+#[test]
+fn columns_of_empty_names_are_refused_before_they_cost_memory() {
+    let names = [1 << 3 | 2, 0].repeat(MAX_ROWS / 2 + 1);
+    let half = [&[0xf2, 0x01, (names.len() & 0x7f) as u8 | 0x80, (names.len() >> 7) as u8], &names[..]].concat();
+    let refused = DecodeError::TooMany { what: "rows of one family", count: MAX_ROWS + 1, limit: MAX_ROWS };
+    assert_eq!(decode(&half.repeat(2)), Err(refused));
+}
+
+/// The bytes of format version 1, for ever: frames that were stored must be read by every later version. A new
+/// field changes what is written here (`UPDATE=1`), never what was.
 #[test]
 fn golden_bytes_of_version_1_are_read() {
     let (bytes_path, rows_path) = (golden("frame-v1.binpb"), golden("frame-v1.txt"));

@@ -1,5 +1,6 @@
 """Takes frames of one zone with a plain SUB and checks what comes: subscribe.py PROTO_DIR ENDPOINT ZONE COUNT"""
 import importlib
+import itertools
 import os
 import sys
 import tempfile
@@ -19,6 +20,12 @@ def frame_class(proto_dir):
     return importlib.import_module("frame_pb2").Frame
 
 
+def processes(c):
+    """The rows of oncpu_process, put together as frame.proto says."""
+    for pid, name, core, samples in zip(itertools.accumulate(c.pid_step), c.name, c.core, c.samples):
+        yield pid, c.execname[name], core, samples
+
+
 def main():
     proto_dir, endpoint, zone, count = sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4])
     frame_type = frame_class(proto_dir)
@@ -26,7 +33,7 @@ def main():
     socket.setsockopt(zmq.RCVTIMEO, 20_000)
     socket.setsockopt_string(zmq.SUBSCRIBE, f"{zone}/")
     socket.connect(endpoint)
-    zones, sequences = set(), []
+    zones, sequences, rows = set(), [], 0
     for _ in range(count):
         topic, body = socket.recv_multipart()
         frame = frame_type.FromString(body)
@@ -35,10 +42,14 @@ def main():
         assert header.version == 1 and header.interval_ms > 0
         assert frame.memory.HasField("rss") and not frame.memory.HasField("nover"), "absent is not zero"
         assert len(frame.oncpu_core_samples) == 16
+        for pid, execname, core, samples in processes(frame.oncpu_process_columns):
+            assert pid > 0 and execname and core < 16 and samples > 0, (pid, execname, core, samples)
+            rows += 1
         zones.add(header.zone.name)
         sequences.append(header.sequence)
     assert zones == {zone}, zones
     assert sequences == list(range(sequences[0], sequences[0] + count)), sequences
+    assert rows > count, f"{rows} processes in {count} frames"
     print(f"{count} frames of 1 zone, in sequence")
 
 

@@ -38,7 +38,7 @@ async fn watch(arguments: &TopArguments) -> anyhow::Result<()> {
     let mut top = Top::default();
     loop {
         tokio::select! {
-            received = subscriber.recv() => top.observe(received.frame),
+            received = subscriber.recv() => top.observe(*received.frame),
             _ = draw.tick() => if !top.is_empty() && !top.print(arguments.rows)? { return Ok(()) },
             () = &mut end => return Ok(()),
             () = shutdown.requested() => return Ok(()),

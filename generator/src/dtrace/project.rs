@@ -312,7 +312,7 @@ mod tests {
         let mut frame = zone.frame;
         let (_, bytes) =
             zonescope_link::publish::Sealer::new(identity).seal(Some(zone.zone), &mut frame, 1, 1000).unwrap();
-        assert_eq!(zonescope_proto::decode(&bytes), Ok(frame));
+        assert_eq!(zonescope_proto::decode(&bytes), Ok(*frame));
     }
 
     #[test]

@@ -85,7 +85,7 @@ impl Zones {
         let own = ZoneName::lossy(name);
         let zone = v1::Zone { name: own.to_string(), ..v1::Zone::default() };
         self.by_name.insert(name.to_owned(), self.entries.len());
-        self.entries.push((own, ZoneSample { zone, frame: v1::Frame::default() }));
+        self.entries.push((own, ZoneSample { zone, ..ZoneSample::default() }));
         self.entries.len() - 1
     }
 
@@ -136,7 +136,7 @@ impl Zones {
 
     /// Every frame.
     pub fn frames(&mut self) -> impl Iterator<Item = &mut v1::Frame> {
-        self.entries.iter_mut().map(|(_, zone)| &mut zone.frame)
+        self.entries.iter_mut().map(|(_, zone)| &mut *zone.frame)
     }
 }
 

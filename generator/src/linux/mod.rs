@@ -270,7 +270,7 @@ fn sample_of(zone: Zone<'_>) -> (ZoneName, ZoneSample) {
         uuid: zone.group.uuid.clone(),
         ..v1::Zone::default()
     };
-    (zone.group.name.clone(), ZoneSample { zone: described, frame: zone.frame })
+    (zone.group.name.clone(), ZoneSample { zone: described, frame: Box::new(zone.frame) })
 }
 
 impl<F: Files> Source for Linux<F> {
@@ -283,7 +283,7 @@ impl<F: Files> Source for Linux<F> {
         let global = sample.zone(&ZoneName::global());
         global.zone.brand = "host".to_owned();
         global.zone.boot_time = self.boot_time_ns;
-        global.frame = host;
+        *global.frame = host;
         sample.zones.extend(zones);
         Ok(())
     }

@@ -97,15 +97,13 @@ impl<T: Item> Life<T> {
 
     /// Notes whether a topic misses something.
     pub(super) fn note(&mut self, zone: &str, alive: Duration) {
-        let Some((name, _)) = self.streams.get_key_value(zone) else { return };
-        let name = Arc::clone(name);
         let Some(stream) = self.streams.get_mut(zone) else { return };
         if stream.wants() {
             stream.waits_since.get_or_insert(alive);
-            self.wanting.insert(name);
+            self.wanting.extend(self.streams.get_key_value(zone).map(|(name, _)| Arc::clone(name)));
         } else {
             stream.waits_since = None;
-            self.wanting.remove(&name);
+            self.wanting.remove(zone);
         }
     }
 

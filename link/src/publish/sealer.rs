@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use bytes::Bytes;
-use zonescope_proto::fold::{fold, unfold};
+use zonescope_proto::fold::fold;
 use zonescope_proto::limits::{MAX_ANNOUNCEMENTS, MAX_FRAME_BYTES, MAX_KEPT_EPOCHS};
 use zonescope_proto::{FORMAT_VERSION, Topic, encode, v1};
 
@@ -131,9 +131,9 @@ impl Sealer {
             time: time_ns,
             interval_ms,
         });
-        fold(frame);
+        let rows = fold(frame);
         let encoded = self.encode(frame);
-        unfold(frame);
+        rows.put_back(frame);
         let bytes = encoded?;
         self.topics.insert(name, Numbers { begins, last: sequence, time_ns });
         Ok(Sealed { topic: Bytes::from(topic), bytes, sequence, begins })

@@ -15,8 +15,8 @@ pub struct Received {
     pub endpoint: Arc<str>,
     /// Its topic.
     pub topic: Topic,
-    /// The frame: valid, within all limits.
-    pub frame: v1::Frame,
+    /// The frame: valid, within all limits. In a box: it goes from hand to hand, and has 4 KB without what it holds.
+    pub frame: Box<v1::Frame>,
     /// The same as it travelled.
     pub bytes: Bytes,
     /// It did not come when it was published, but was asked for.
@@ -58,27 +58,27 @@ impl Parcel {
     /// Checks what came.
     pub(super) fn new(
         endpoint: &Arc<str>,
-        topic: Option<Topic>,
+        topic: Option<&[u8]>,
         bytes: Bytes,
         recovered: bool,
     ) -> Result<Self, String> {
         let frame = decode(&bytes).map_err(|e| e.to_string())?;
         let header = frame.header.as_ref().ok_or("no header")?;
         let zone = header.zone.as_ref().map_or("", |z| z.name.as_str());
-        let topic = match topic {
-            Some(topic) if topic.zone == zone && topic.host_id == header.host_id => topic,
-            Some(topic) => return Err(format!("its topic {topic} is not its header's {zone}/{}", header.host_id)),
-            None => Topic { zone: zone.to_owned(), host_id: header.host_id.clone() },
-        };
+        // Whose header is valid: so it is as well.
+        let own = Topic { zone: zone.to_owned(), host_id: header.host_id.clone() };
+        if topic.is_some_and(|topic| !own.is(topic)) {
+            return Err(format!("its topic is not its header's {own}"));
+        }
         let (epoch, sequence, interval_ms) = (header.epoch, header.sequence, header.interval_ms);
         let (endpoint, frame) = (Arc::clone(endpoint), Some(Box::new(frame)));
-        Ok(Parcel { endpoint, topic, epoch, sequence, interval_ms, frame, bytes, recovered })
+        Ok(Parcel { endpoint, topic: own, epoch, sequence, interval_ms, frame, bytes, recovered })
     }
 
     pub(super) fn open(self) -> Option<Received> {
         let Parcel { endpoint, topic, frame, bytes, recovered, .. } = self;
         // It was decoded before, so it can be again.
-        let frame = frame.map_or_else(|| decode(&bytes).ok(), |frame| Some(*frame))?;
+        let frame = frame.or_else(|| decode(&bytes).ok().map(Box::new))?;
         Some(Received { endpoint, topic, frame, bytes, recovered })
     }
 }

@@ -5,11 +5,12 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use futures::FutureExt;
 use tokio::sync::mpsc;
-use zonescope_proto::{Topic, v1};
+use zonescope_proto::v1;
 
-use super::COMPLAIN_EVERY;
 use super::parcel::Parcel;
+use super::{BUNCH, COMPLAIN_EVERY};
 use crate::backoff::Backoff;
 use crate::order::{Answer, Fetch, Item, SessionId};
 use crate::recover::fetch::Fetcher;
@@ -30,7 +31,7 @@ pub(super) struct Shared {
 pub(super) enum Input {
     Connected(SessionId),
     Lost(SessionId),
-    Frame(SessionId, Parcel),
+    Frames(SessionId, Vec<Parcel>),
     Answered(SessionId, u64, Answer<Parcel>),
     Failed(SessionId, u64),
 }
@@ -91,26 +92,40 @@ impl Peer {
     /// Receives until the connection ends; says why it did.
     async fn receive(&mut self, mut subscription: Subscription) -> String {
         loop {
-            let message = match tokio::time::timeout(self.silence, subscription.receive()).await {
-                Err(_) => return format!("silent for {} s", self.silence.as_secs()),
-                Ok(Err(error)) => return error.to_string(),
-                Ok(Ok(message)) => message,
+            let Ok(mut message) = tokio::time::timeout(self.silence, subscription.receive()).await else {
+                return format!("silent for {} s", self.silence.as_secs());
             };
-            match message.ok_or_else(|| "not [topic, frame]".to_owned()).and_then(|(t, f)| self.check(&t, f)) {
-                Ok(parcel) => {
-                    self.silence = SILENCE.max(parcel.interval() * 3);
-                    if self.queue.send(Input::Frame(self.session, parcel)).await.is_err() {
-                        return "nobody listens any more".to_owned();
-                    }
+            let mut bunch = Vec::new();
+            let ended = loop {
+                match message {
+                    Ok(message) => bunch.extend(self.check(message)),
+                    Err(error) => break Some(error.to_string()),
                 }
-                Err(reason) => self.complain(&reason),
+                let more = if bunch.len() < BUNCH { subscription.receive().now_or_never() } else { None };
+                let Some(more) = more else { break None };
+                message = more;
+            };
+            if !bunch.is_empty() && self.queue.send(Input::Frames(self.session, bunch)).await.is_err() {
+                return "nobody listens any more".to_owned();
+            }
+            if let Some(why) = ended {
+                return why;
             }
         }
     }
 
-    fn check(&self, topic: &[u8], bytes: Bytes) -> Result<Parcel, String> {
-        let topic = Topic::parse(topic).ok_or("its topic is not ZONE/HOST")?;
-        Parcel::new(&self.endpoint, Some(topic), bytes, false)
+    fn check(&mut self, message: Option<(Bytes, Bytes)>) -> Option<Parcel> {
+        let message = message.ok_or_else(|| "not [topic, frame]".to_owned());
+        match message.and_then(|(topic, frame)| Parcel::new(&self.endpoint, Some(&topic), frame, false)) {
+            Ok(parcel) => {
+                self.silence = SILENCE.max(parcel.interval() * 3);
+                Some(parcel)
+            }
+            Err(reason) => {
+                self.complain(&reason);
+                None
+            }
+        }
     }
 
     /// Counts a bad message, and says so once a minute.

@@ -37,6 +37,9 @@ use crate::keys::PublicKey;
 /// When the system has no file for one more connection, so long until the next try.
 const NO_FILES: Duration = Duration::from_millis(100);
 
+/// What comes into an empty outbox waits so long for more to come: a system call costs more than a frame, and wakes the peer.
+const GATHER: Duration = Duration::from_millis(1);
+
 /// What was turned away is logged once in this time, if there was anything.
 const COMPLAIN_EVERY: Duration = Duration::from_secs(60);
 
@@ -248,15 +251,14 @@ impl Porter {
                     self.refusals.subscriptions.fetch_add(1, Relaxed);
                 }
             }
-            if wire.room() {
-                open.outbox.take(&mut batch);
+            while wire.room() && open.outbox.take(&mut batch) {
                 for (topic, body) in batch.drain(..) {
                     wire.put(topic.into_iter().chain([body])).map_err(Ended::Peer)?;
                 }
             }
             tokio::select! {
                 turned = wire.turn() => turned.map_err(Ended::Peer)?,
-                () = open.outbox.filled(), if wire.room() => {}
+                () = open.outbox.filled(), if wire.room() => tokio::time::sleep(GATHER).await,
                 now = look.tick() => {
                     if wire.stalled(now).max(open.outbox.oldest(now)) >= self.patience {
                         return Err(Ended::Stuck);

@@ -120,8 +120,8 @@ impl Outbox {
         self.filled.notified().await;
     }
 
-    /// Takes a batch, the oldest first.
-    pub(super) fn take(&self, batch: &mut Vec<Parcel>) {
+    /// Takes a batch, the oldest first; `false` where there is none.
+    pub(super) fn take(&self, batch: &mut Vec<Parcel>) -> bool {
         let mut inside = self.inside();
         let mut bytes = 0;
         while bytes < BATCH_BYTES && batch.len() < BATCH {
@@ -133,9 +133,8 @@ impl Outbox {
         self.all.fetch_sub(batch.len(), Relaxed);
         if inside.queue.is_empty() {
             inside.queue.shrink_to(BATCH);
-        } else {
-            self.filled.notify_one();
         }
+        !batch.is_empty()
     }
 
     /// For how long the oldest has waited.
