@@ -96,7 +96,7 @@ class Bench:
     def store(self, name, data, **options):
         """Makes a store of frames; gives what that cost, and what is on disk."""
         root = self.fresh(name)
-        flags = [f"--{key}={value}" for key, value in options.items()]
+        flags = [f"--{key}" if value is True else f"--{key}={value}" for key, value in options.items()]
         result = self.part("ingest", "--data", data, "--root", root, *flags)
         result["tables"] = tables(root)
         result["disk"] = sum(table["bytes"] for table in result["tables"].values())
@@ -421,6 +421,9 @@ def main():
     root, result["one"] = bench.store("one", options.data)
     shutil.rmtree(root)
     copies = 10 if quick else 100
+    say(f"disk: {copies} copies, no two alike")
+    root, result["apart"] = bench.store("apart", options.data, copies=copies, apart=True)
+    shutil.rmtree(root)
     say(f"ingest, disk: {copies} copies")
     root, result["many"] = bench.store("many", options.data, copies=copies)
     result["many"]["copies"] = copies

@@ -1,6 +1,7 @@
 """What bench.py measured, as docs/BENCHMARKS.md and its plots. No number in the text comes from anywhere else, save those of FastBit
 and the targets, which say so."""
 
+import math
 import pathlib
 import statistics
 
@@ -15,6 +16,8 @@ WIRE_TARGET = 450
 INGEST_TARGET = 30e6
 RATE_TARGET = 100_000
 DISK_TARGET = 0.25
+# An exponent up to which growth counts as linear: what a run's own spread makes of two points.
+LINEAR = 1.05
 B_TARGET_MS = 3.0
 
 
@@ -80,8 +83,9 @@ def verdicts(r):
     rows.append(("Ingest: values of the original", "30 M a second and core", f"{speed / 1e6:.1f} M", met(speed >= INGEST_TARGET)))
     heard = best(r["flood"]["hear"])
     rows.append(("Ingest: frames through ZeroMQ, nothing lost", "100,000 a second", f"{heard:,.0f}", met(heard >= 0.98 * RATE_TARGET)))
-    size = r["many"]["disk"] / r["many"]["original_values"]
-    rows.append(("Disk: bytes a value of the original", f"<= {DISK_TARGET}", f"{size:.3f}", met(size <= DISK_TARGET)))
+    for name, one in stores(r):
+        size = one["disk"] / one["original_values"]
+        rows.append((f"Disk: bytes a value of the original, {name}", f"<= {DISK_TARGET}", f"{size:.3f}", met(size <= DISK_TARGET)))
     q = r["questions"]
     about = {"running": "running process", "fresh": "fresh process (DuckDB's starts Python first)"}
     for threads in (1, 2):
@@ -94,7 +98,14 @@ def verdicts(r):
             rows.append((f"Questions, {about[where]}, {threads} thread{'s' if threads > 1 else ''}", "no slower than DuckDB", "slower: " + ", ".join(slower) if slower else "none slower", met(not slower)))
     b = q["b1"]["zonescope"]["median"]
     rows.append(("Question (b), running process, 1 thread", f"< {B_TARGET_MS:.0f} ms", f"{b:.1f} ms", met(b < B_TARGET_MS)))
+    steepest = max(growth(r), key=lambda g: g[-1])
+    rows.append(("Scale: growth of any measure with zones or hours, last step", "linear or less", f"n^{steepest[-1]:.2f}: {steepest[0]}, {steepest[1]}", met(steepest[-1] <= LINEAR)))
     return "## Targets and results\n\n" + table(("measure", "target", "result", ""), rows)
+
+
+def stores(r):
+    copies = r["many"]["copies"]
+    return (("1 copy", r["one"]), (f"{copies} copies, no two alike", r["apart"]), (f"{copies} copies, alike", r["many"]))
 
 
 def best(floods):
@@ -152,14 +163,17 @@ medians of {len(r['transport']['plain'])} runs.
 
 
 def disk(r):
-    many, one = r["many"], r["one"]
+    many = r["many"]
     rows = [(name, f"{t['bytes']:,}", t["files"], f"{t['bytes'] / many['frames']:.2f}") for name, t in sorted(many["tables"].items(), key=lambda kv: -kv[1]["bytes"])]
     rows.append(("all", f"{many['disk']:,}", sum(t["files"] for t in many["tables"].values()), f"{many['disk'] / many['frames']:.2f}"))
     return f"""## Disk
 
-Compacted; everything that the store holds, the tables `frames` and `completeness` included, which the original had nothing like.
+Compacted; everything that the store holds, the tables `frames` and `completeness` included, which the original had nothing like. Copies lie side by side \
+in a store, and what compresses finds one in the other. Where no two are alike, each begins two hours further in the captures than the one before: that is what zones of a host may expect.
 
-{table(("data", "bytes a value of the original", "bytes an own value"), [(name, f"{x['disk'] / x['original_values']:.3f}", f"{x['disk'] / x['values']:.3f}") for name, x in (("1 copy", one), (f"{many['copies']} copies", many))])}
+{table(("data", "bytes a value of the original", "bytes an own value"), [(name, f"{x['disk'] / x['original_values']:.3f}", f"{x['disk'] / x['values']:.3f}") for name, x in stores(r)])}
+
+Of the copies that are alike:
 
 {table(("table", "bytes", "files", "bytes a frame"), rows)}"""
 
@@ -196,7 +210,32 @@ def instructions(r):
 def scale(r):
     plots = (("host", "The generator's CPU and memory"), ("wire", "Bytes of a tick"), ("ingest-zones", "Ingest, by zones"), ("ingest-time", "Ingest, by time"), ("disk", "Bytes a frame"), ("questions-zones", "Questions, by zones"), ("questions-time", "Questions, by time"))
     body = "\n\n".join(f"{text}\n\n![{text}](benchmarks/{name}.svg)" for name, text in plots)
+    rows = [(what, by, f"{first:,.0f} to {last:,.0f}", f"{times:.1f} x", f"n^{power:.2f}") for what, by, first, last, times, power in growth(r)]
+    body = table(("measure", "with", "last step", "grew", "as"), rows) + "\n\n" + body
     return f"## Scale\n\nFrom 10 to {r['scale_zones'][-1]['zones']:,} zones for two minutes each, and one zone from an hour to {r['scale_time'][-1]['hours'] / 24:.0f} days of packets: the zone with the longest capture, played on and on. A straight line at the slope of the grid is linear growth.\n\n{body}"
+
+
+def growth(r):
+    """How each measure grew over the last step of zones or hours, and the exponent which that is."""
+    zones, hours = r["scale_zones"], r["scale_time"]
+    hosts = sorted(({h["zones"]: h for h in r["host"] + [z["host"] for z in zones]}).items())
+    series = [
+        ("CPU of the generator", "zones", [(n, h["bare"]["cpu"]) for n, h in hosts]),
+        ("memory of the generator", "zones", [(n, h["bare"]["resident_kib"]) for n, h in hosts]),
+        ("bytes of a tick", "zones", [(n, h["bare"]["bytes_per_tick"]) for n, h in hosts]),
+    ]
+    for by, points in (("zones", zones), ("hours", hours)):
+        series += [
+            ("CPU of ingest", by, [(p[by], p["ingest"]["cpu_s"]) for p in points]),
+            ("CPU of compaction", by, [(p[by], p["compact"]["cpu_s"]) for p in points]),
+            ("bytes on disk", by, [(p[by], p["disk"]) for p in points]),
+            *((f"question ({n})", by, [(p[by], p["questions"][f"{n}1"]["zonescope"]["median"]) for p in points]) for n in "abcde"),
+        ]
+    grown = []
+    for what, by, points in series:
+        (n, before), (m, after) = points[-2:]
+        grown.append((what, by, n, m, after / before, math.log(after / before) / math.log(m / n)))
+    return grown
 
 
 def plots(r, folder):
