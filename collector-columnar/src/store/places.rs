@@ -56,8 +56,9 @@ impl Places {
             let names = StringArray::from_iter_values(self.places.iter().map(name));
             Ok(Arc::new(DictionaryArray::<UInt32Type>::try_new(numbers.clone(), Arc::new(names))?))
         };
-        let zone_ids = arrow::compute::take(&ids, &numbers, None)?;
-        Ok([named(|p| &p.host)?, named(|p| &p.zone)?, zone_ids])
+        // Names first: these check numbers, `take` panics.
+        let (hosts, zones) = (named(|p| &p.host)?, named(|p| &p.zone)?);
+        Ok([hosts, zones, arrow::compute::take(&ids, &numbers, None)?])
     }
 }
 
@@ -112,6 +113,7 @@ mod tests {
         assert_eq!(texts(&hosts), ["h1"; 4]);
         assert_eq!(texts(&zones), ["web1", "", "web1", "web1"]);
         assert_eq!(ids.as_primitive::<UInt64Type>().values(), &[8, 0, 7, 7]);
+        assert!(places.columns(vec![3]).is_err(), "there are three");
     }
 
     #[test]
