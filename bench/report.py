@@ -142,7 +142,7 @@ def ingest(r):
     text = "## Ingest\n\nEncoded frames to durable Parquet on one thread: decoded, logged, synced once a second, flushed; all as the collector does it, its memory at the default.\n\n"
     text += table(("data", "frames", "M values of the original / CPU s", "M own values / CPU s", "frames / CPU s", "decode, log, gather: CPU s", "write and sync the log", "Parquet", "wall s", "compaction after: CPU s", "peak MiB, workload included"), rows)
     rows = [("a subscriber that counts", f["rate"], f["asked"], f) for f in r["flood"]["hear"]] + [("the columnar collector, to Parquet", f["rate"], f["asked"], f) for f in r["flood"]["store"]]
-    text += "\n\nThrough ZeroMQ, 1,000 zones, publisher and subscriber on the same cores; frames that were dropped on the way are asked for again:\n\n"
+    text += "\n\nThrough ZeroMQ, 1,000 zones, publisher and subscriber on the same cores; frames that were dropped on the way are asked for again. Of the collector the time ends when the last frame is on disk, up to a second after it came:\n\n"
     text += table(("to", "published a second", "frames", "arrived a second", "asked for again", "lost", "CPU s of the subscriber"),
                   [(to, f"{rate:,}", f"{asked:,}", f"{f['frames'] / f['wall_s']:,.0f}" if f["wall_s"] else "-", f"{f['recovered']:,}", f"{f['missing'] + max(0, asked - f['frames'] - f['missing']):,}", f"{f['cpu_s']:.1f}") for to, rate, asked, f in rows])
     return text
@@ -226,8 +226,7 @@ def growth(r):
     ]
     for by, points in (("zones", zones), ("hours", hours)):
         series += [
-            ("CPU of ingest", by, [(p[by], p["ingest"]["cpu_s"]) for p in points]),
-            ("CPU of compaction", by, [(p[by], p["compact"]["cpu_s"]) for p in points]),
+            ("CPU of ingest and compaction", by, [(p[by], p["ingest"]["cpu_s"] + p["compact"]["cpu_s"]) for p in points]),
             ("bytes on disk", by, [(p[by], p["disk"]) for p in points]),
             *((f"question ({n})", by, [(p[by], p["questions"][f"{n}1"]["zonescope"]["median"]) for p in points]) for n in "abcde"),
         ]
