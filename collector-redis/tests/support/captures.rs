@@ -50,7 +50,7 @@ pub fn play(name: &str, feed: &mut Feed, mut between: impl FnMut(u64)) -> u64 {
         }
         let time_ms = sample.time_ns.unwrap() / 1_000_000;
         for (_, zone) in sample.zones {
-            feed.publish(zone.zone, zone.frame, time_ms);
+            feed.publish(zone.zone, *zone.frame, time_ms);
         }
         feed.announce(time_ms);
         ticks += 1;
