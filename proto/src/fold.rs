@@ -1,4 +1,5 @@
-//! Rows that travel as columns: those of `oncpu_core` and `oncpu_process`, which as messages would take up to half of a zone's frame.
+//! Rows that travel as columns: those of `oncpu_core` and `oncpu_process`, which as messages take more than half of
+//! the frame of a zone with 20 processes.
 //!
 //! Whoever publishes folds a frame before it is encoded; [`crate::decode`] unfolds it, so that nobody else sees the columns.
 //! A family is folded where each of its rows has its samples, and as a whole or not at all.

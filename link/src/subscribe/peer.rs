@@ -101,6 +101,7 @@ impl Peer {
                     Ok(message) => bunch.extend(self.check(message)),
                     Err(error) => break Some(error.to_string()),
                 }
+                // Whoever polls next polls anew: nothing is lost by asking only once.
                 let more = if bunch.len() < BUNCH { subscription.receive().now_or_never() } else { None };
                 let Some(more) = more else { break None };
                 message = more;
