@@ -14,6 +14,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
@@ -57,9 +58,14 @@ struct Generator {
     port: u16,
 }
 
+/// A child that another test begins while a program is being copied has the copy open for writing until it executes its own: then
+/// the copy cannot be executed (ETXTBSY, execve(2)).
+static STARTING: Mutex<()> = Mutex::new(());
+
 impl Generator {
     /// Starts one as root or as another user, from a shell that said `before`; `dtrace` is a section of the configuration.
     fn start(user: Option<u32>, before: &str, dtrace: &str) -> Self {
+        let _alone = STARTING.lock().unwrap_or_else(PoisonError::into_inner);
         let directory = tempfile::tempdir().unwrap();
         fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o777)).unwrap();
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
