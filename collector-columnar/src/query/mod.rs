@@ -1,9 +1,10 @@
 //! Questions in SQL about a store, one being written included.
 //!
-//! [`snapshot`] sees a consistent state, [`stored`] reads its tables, [`rates`] and [`usage`] derive others from them
-//! ([`steps`], [`frames`]), [`catalog`] finds them by name, [`output`] prints, [`completeness`] says how much of what
-//! there was the answer was made of. This module puts them together and sees a query through: where the store changes under it, it begins anew; where a file is damaged, it names the file
-//! and answers from the rest.
+//! [`snapshot`] sees a consistent state, [`stored`] reads its tables ([`reader`]), [`rates`] and [`usage`] derive others
+//! from them ([`steps`], [`frames`]), [`runs`] groups by zone, [`catalog`] finds them by name, [`output`] prints,
+//! [`completeness`] says how much of what there was the answer was made of. This module puts them together and sees a
+//! query through: where the store changes under it, it begins anew; where a file is damaged, it names the file and
+//! answers from the rest.
 
 pub mod catalog;
 pub mod completeness;

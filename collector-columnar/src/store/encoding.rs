@@ -11,8 +11,8 @@
 //! | gauges, deltas, states | dictionary, delta when it grows too large | mostly a few values that come again and again |
 //! | floating point | byte stream split | exponents and leading digits are alike, and then compress |
 //!
-//! All are plain Parquet, which every reader of these years knows. Everything is compressed with zstd, level 3: higher
-//! levels cost the collector more CPU than they save disk.
+//! All are plain Parquet, which every reader of these years knows. Everything is compressed with zstd, as tightly as pays: see
+//! [`Packing`].
 
 use std::sync::Arc;
 
@@ -26,7 +26,7 @@ use zonescope_proto::{Kind, Type};
 use crate::limits::{DICTIONARY_BYTES, PAGE_BYTES, PAGE_ROWS, ROW_GROUP_ROWS};
 use crate::schema::{COMMON, Column, TIME, Table, ZONE, ZONE_ID};
 
-/// How a file is packed.
+/// How tightly a file is packed. zstd's level 9 takes 2 % less than 3, and a merge a sixth more CPU time; reading either is as fast.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Packing {
     /// While frames wait: one of many small files, soon to be merged. With a bloom filter on `zone`, where it has many.
