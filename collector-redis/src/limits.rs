@@ -41,6 +41,9 @@ pub const HOST_GAPS: usize = 1000;
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// A server that does not answer a batch for so long is taken for gone.
 pub const RESPONSE_TIMEOUT: Duration = Duration::from_secs(10);
+/// In a cluster the connection is given up when no node has taken a frame for so long, though there were some. Seen when slots moved: of the
+/// client for clusters (redis 1.8) no command ended any more, while a new one reached every node.
+pub const CLUSTER_SILENCE: Duration = Duration::from_secs(2 * RESPONSE_TIMEOUT.as_secs());
 /// Before it receives anything, the collector asks Redis for so long where it was.
 pub const RESUME_WITHIN: Duration = Duration::from_secs(10);
 /// A Redis that is loading will be there in a moment; generators keep what they publish for longer than this.

@@ -2,7 +2,7 @@
 //!
 //! One batch is under way at a time; while it is, the next one gathers. After any trouble the connection is given up (in
 //! a cluster: the zones that it struck are set aside, and the others go on), what Redis holds is read again, and writing
-//! goes on from there. See [`crate::zone`] for why that writes each frame once.
+//! goes on from there. A cluster of which no node takes anything is given up as well. See [`crate::zone`] for why that writes each frame once.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -17,7 +17,9 @@ use crate::batch::{Context, Knowledge, Outcome};
 use crate::connect::{Connection, Target, between_attempts};
 use crate::health::Health;
 use crate::inbox::Inbox;
-use crate::limits::{BATCH_FRAMES, BATCH_WAIT, CHORE_TIMEOUT, HEALTH_EVERY, LEAVE_WITHIN, MEMORY_EVERY, SWEEP_EVERY};
+use crate::limits::{
+    BATCH_FRAMES, BATCH_WAIT, CHORE_TIMEOUT, CLUSTER_SILENCE, HEALTH_EVERY, LEAVE_WITHIN, MEMORY_EVERY, SWEEP_EVERY,
+};
 use crate::memory::{Memory, Verdict, evicts};
 use crate::resume;
 use crate::style::Style;
@@ -45,6 +47,8 @@ pub struct Writer {
     complaints: Complaints,
     /// Zones of a cluster whose node is in trouble, and when to try them again.
     aside: HashMap<Arc<str>, Aside>,
+    /// When a frame was last taken, or the connection made.
+    taken: Instant,
     started_ms: u64,
     batch_us: u64,
     dropped_said: u64,
@@ -76,6 +80,7 @@ impl Writer {
             memory,
             complaints: Complaints::default(),
             aside: HashMap::new(),
+            taken: Instant::now(),
             started_ms,
             batch_us: 0,
             dropped_said: 0,
@@ -138,6 +143,7 @@ impl Writer {
         self.knowledge.forget(|_| true);
         self.inbox.backlog().again(|_| true);
         self.aside.clear();
+        self.taken = Instant::now();
         if self.met {
             return Ok(());
         }
@@ -185,6 +191,9 @@ impl Writer {
         self.batch_us = u64::try_from(now.elapsed().as_micros()).unwrap_or(u64::MAX);
 
         let done = std::mem::take(&mut outcome.done);
+        if !done.is_empty() {
+            self.taken = Instant::now();
+        }
         // Whose time had come was in this batch.
         self.aside.retain(|tag, aside| aside.until > now || outcome.failed.contains_key(tag));
         self.inbox.backlog().acknowledge(done, self.clock.now_ns());
@@ -204,7 +213,7 @@ impl Writer {
             resume::trim(connection, &self.options.style.keys, self.memory.keep_ms()).await?;
         }
         let Some(first) = first else { return Ok(()) };
-        if !connection.is_cluster() {
+        if !connection.is_cluster() || self.taken.elapsed() > CLUSTER_SILENCE {
             return Err(first);
         }
         self.complain(&first);
