@@ -1,7 +1,7 @@
 #!/bin/sh
 # Measures what a zone-second costs, and writes docs/BENCHMARKS.md.
 #
-#   sh bench.sh              everything; some 20 minutes on two cores, and 6 GB of disk
+#   sh bench.sh              everything; ten minutes on two cores, once it is built
 #   sh bench.sh --quick      a tenth of the data, under five minutes once it is built; writes beside the stores, not to docs
 #   sh bench.sh --data DIR   other captures of the same form (*.packets.jsonl.zst) in place of generator/fixtures/series
 #   sh bench.sh --dir DIR    where stores are made, and removed [default: in cargo's target directory]
