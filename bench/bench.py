@@ -48,10 +48,12 @@ class Bench:
         self.kept = []
 
     def subset(self, name, pattern):
-        """A folder with only those captures of that name, or with the largest where there is none."""
+        """A folder with only those captures of that name, or with the largest of a zone where there is none."""
         folder = self.dir / name
         folder.mkdir(parents=True, exist_ok=True)
-        files = sorted(self.data.glob(pattern)) or [max(self.data.glob("*.packets.jsonl.zst"), key=lambda f: f.stat().st_size)]
+        others = list(self.data.glob("*.packets.jsonl.zst"))
+        of_zones = [file for file in others if not file.name.startswith("global-")]
+        files = sorted(self.data.glob(pattern)) or [max(of_zones or others, key=lambda file: file.stat().st_size)]
         for file in files:
             link = folder / file.name
             link.unlink(missing_ok=True)

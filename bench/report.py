@@ -49,6 +49,7 @@ def head(r):
     changed = ", with changes that are not committed" if m["changed"] else ""
     quick = "A tenth of the data, few repetitions, short plots.\n" if r["quick"] else ""
     command = "sh bench.sh --quick" if r["quick"] else "sh bench.sh"
+    origin = f"the packets in `{r['data']}`" if r["data"] else "the packets of one SmartOS machine in 2013 (generator/fixtures/series; MIT licence, Copyright (c) 2013 Lucera Financial Infrastructures)"
     data = f" of other captures (`--data`, {r['data']})" if r["data"] else ""
     return f"""# Benchmarks
 
@@ -60,8 +61,7 @@ What a zone-second costs: on the host, on the wire, on disk, and to ask about. T
 {m['memory_gib']} GiB, Linux {m['kernel']}, load {m['load']:.1f} at the start; {m['rustc']}; DuckDB {m['duckdb']} from PyPI. Programs are built with \
 the profile `bench`: release without link-time optimisation.
 
-The data: the packets of one SmartOS machine in 2013 (generator/fixtures/series; MIT licence, Copyright (c) 2013 Lucera Financial \
-Infrastructures), {r['one']['frames']:,} of them, played through the generator's own code, and {r['many']['copies']} copies of them with zone names \
+The data: {origin}, {r['one']['frames']:,} of them, played through the generator's own code, and {r['many']['copies']} copies of them with zone names \
 of their own: {r['many']['frames']:,} frames. *Values* are counted twice: **of the original**, whose table has 130 columns a packet, so that numbers \
 compare with the system that this one replaces; and **own**, the values in our tables that are not NULL, without host, zone and time.
 
