@@ -27,7 +27,7 @@ use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
 use datafusion::physical_plan::union::UnionExec;
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
-use futures::{StreamExt, stream};
+use futures::{StreamExt, TryStreamExt, stream};
 use zonescope_proto::Kind;
 
 use crate::limits::GROUPS_KEPT;
@@ -46,7 +46,7 @@ static NAMES: LazyLock<Vec<&str>> = LazyLock::new(|| {
 pub fn by_runs(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
     let rewritten = plan.transform_up(|node| {
         let rewritten = node.downcast_ref::<AggregateExec>().filter(|a| goes_by_runs(a)).map(rewrite).transpose()?;
-        Ok(rewritten.flatten().map_or_else(|| Transformed::no(Arc::clone(&node)), Transformed::yes))
+        Ok(rewritten.map_or_else(|| Transformed::no(Arc::clone(&node)), Transformed::yes))
     })?;
     Ok(rewritten.data)
 }
@@ -60,7 +60,8 @@ fn goes_by_runs(aggregate: &AggregateExec) -> bool {
             NAMES.contains(&column.name()) && matches!(ty, DataType::Utf8View | DataType::UInt64)
         })
     };
-    group.is_single()
+    matches!(aggregate.mode(), AggregateMode::Partial | AggregateMode::Single)
+        && group.is_single()
         && !group.is_empty()
         && group.expr().iter().all(|(expr, _)| is_name(expr))
         && aggregate.aggr_expr().iter().all(|a| a.groups_accumulator_supported() && a.order_bys().is_empty())
@@ -78,22 +79,18 @@ fn is_in_series(plan: &Arc<dyn ExecutionPlan>) -> bool {
     plan.is::<DataSourceExec>() || (passes_on && plan.children().into_iter().all(is_in_series))
 }
 
-fn rewrite(aggregate: &AggregateExec) -> Result<Option<Arc<dyn ExecutionPlan>>> {
-    match aggregate.mode() {
-        AggregateMode::Partial => runs(aggregate).map(Some),
-        // In two steps, so that the first need not keep all groups.
-        AggregateMode::Single => {
-            let of = |mode, group, input| {
-                let (aggregates, filters) = (aggregate.aggr_expr().to_vec(), aggregate.filter_expr().to_vec());
-                AggregateExec::try_new(mode, group, aggregates, filters, input, aggregate.input_schema())
-            };
-            let group = aggregate.group_expr();
-            let first = of(AggregateMode::Partial, group.clone(), Arc::clone(aggregate.input()))?;
-            let last = of(AggregateMode::Final, group.as_final(), runs(&first)?)?;
-            Ok(Some(Arc::new(last)))
-        }
-        _ => Ok(None),
+fn rewrite(aggregate: &AggregateExec) -> Result<Arc<dyn ExecutionPlan>> {
+    if *aggregate.mode() == AggregateMode::Partial {
+        return runs(aggregate);
     }
+    // In two steps, so that the first need not keep all groups.
+    let of = |mode, group, input| {
+        let (aggregates, filters) = (aggregate.aggr_expr().to_vec(), aggregate.filter_expr().to_vec());
+        AggregateExec::try_new(mode, group, aggregates, filters, input, aggregate.input_schema())
+    };
+    let group = aggregate.group_expr();
+    let first = of(AggregateMode::Partial, group.clone(), Arc::clone(aggregate.input()))?;
+    Ok(Arc::new(of(AggregateMode::Final, group.as_final(), runs(&first)?)?))
 }
 
 /// What a partial aggregation does, by runs.
@@ -127,7 +124,8 @@ impl PartitionStream for RunsStream {
     }
 
     fn execute(&self, ctx: Arc<TaskContext>) -> SendableRecordBatchStream {
-        let begun = self.input.execute(self.partition, ctx).and_then(|input| Ok((input, Groups::new(self)?)));
+        // Fused: the last groups are taken at its end, and then it is asked once more.
+        let begun = self.input.execute(self.partition, ctx).and_then(|input| Ok((input.fuse(), Groups::new(self)?)));
         let batches = stream::once(std::future::ready(begun)).map(|begun| {
             begun.map(|begun| {
                 stream::try_unfold(begun, |(mut input, mut groups)| async move {
@@ -141,7 +139,7 @@ impl PartitionStream for RunsStream {
                 })
             })
         });
-        Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&self.schema), futures::TryStreamExt::try_flatten(batches)))
+        Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&self.schema), batches.try_flatten()))
     }
 }
 
